@@ -1,0 +1,7 @@
+import neostandard from 'neostandard'
+
+export default [
+  ...neostandard({ ts: true, ignores: ['**/dist/**', '**/.test/**', '**/.tap/**'] }),
+  // a promise that nobody waits for is marked as such
+  { rules: { 'no-void': ['error', { allowAsStatement: true }] } },
+]

@@ -1,0 +1,95 @@
+import { Message, type JsonRpcMessage } from '@mcp-proxy/protocol'
+
+export type StreamId = string
+export type EventId = string
+
+/**
+ * Keeps what was sent on streams so that a client can resume one (2025-11-25, "Resumability and Redelivery").
+ * The shape of the MCP SDK's `EventStore`, so any store made for it fits; methods may also answer at once.
+ * A message given to it reads like a plain object and serializes with `JSON.stringify`.
+ */
+export interface EventStore {
+  /** Stores a message of a stream and returns its id, unique among all streams. */
+  storeEvent: (streamId: StreamId, message: JsonRpcMessage) => EventId | Promise<EventId>
+  /**
+   * Calls `send` for each event behind the given one, in order, on the same stream; returns that stream's id.
+   * Rejects when the event is unknown.
+   */
+  replayEventsAfter: (lastEventId: EventId, handler: { send: (eventId: EventId, message: JsonRpcMessage) => Promise<void> }) => Promise<StreamId>
+}
+
+export interface InMemoryEventStoreOptions {
+  /** Events kept at most; the oldest go first. @default 1000 */
+  maxEvents?: number | undefined
+  /** Bytes of messages kept at most; the oldest go first. @default 4_194_304 */
+  maxBytes?: number | undefined
+}
+
+export const DEFAULT_MAX_EVENTS = 1000
+export const DEFAULT_MAX_EVENT_BYTES: number = 4 * 1024 * 1024
+
+interface StoredEvent { readonly streamId: StreamId, readonly bytes: Buffer }
+
+/** Separates stream and sequence number in an event id. */
+const SEPARATOR = '_'
+
+/**
+ * An event store in memory, bounded in events and in bytes. The event id holds the stream, so an id whose event is
+ * gone still tells which stream it was; replay then starts with the oldest event kept.
+ */
+export class InMemoryEventStore implements EventStore {
+  readonly #maxEvents: number
+  readonly #maxBytes: number
+  readonly #events = new Map<EventId, StoredEvent>()
+  #bytes = 0
+  #next = 1
+
+  constructor ({ maxEvents = DEFAULT_MAX_EVENTS, maxBytes = DEFAULT_MAX_EVENT_BYTES }: InMemoryEventStoreOptions = {}) {
+    this.#maxEvents = maxEvents
+    this.#maxBytes = maxBytes
+  }
+
+  get size (): number { return this.#events.size }
+  /** Bytes of the messages kept. */
+  get bytes (): number { return this.#bytes }
+
+  storeEvent (streamId: StreamId, message: JsonRpcMessage): EventId {
+    const id = streamId + SEPARATOR + this.#next++
+    const bytes = message instanceof Message ? unshared(message.bytes) : Buffer.from(JSON.stringify(message))
+    this.#events.set(id, { streamId, bytes })
+    this.#bytes += bytes.length
+    this.#evict()
+    return id
+  }
+
+  async replayEventsAfter (lastEventId: EventId, { send }: { send: (eventId: EventId, message: JsonRpcMessage) => Promise<void> }): Promise<StreamId> {
+    const streamId = lastEventId.slice(0, lastEventId.lastIndexOf(SEPARATOR))
+    const last = sequence(lastEventId)
+    if (streamId === '' || !(last < this.#next)) throw new Error('unknown event id')
+    for (const [id, event] of this.#events) {
+      if (event.streamId !== streamId || sequence(id) <= last) continue
+      const message = Message.read(event.bytes)
+      if (message !== undefined) await send(id, message)
+    }
+    return streamId
+  }
+
+  #evict (): void {
+    for (const [id, { bytes }] of this.#events) {
+      if (this.#events.size <= this.#maxEvents && this.#bytes <= this.#maxBytes) return
+      this.#events.delete(id)
+      this.#bytes -= bytes.length
+    }
+  }
+}
+
+function sequence (id: EventId): number {
+  return Number(id.slice(id.lastIndexOf(SEPARATOR) + 1))
+}
+
+/** A copy: the bytes are often a small part of a buffer that would be kept alive whole. */
+function unshared (bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(copy)
+  return copy
+}

@@ -1,0 +1,36 @@
+import { mcpError } from '@mcp-proxy/protocol'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { isLoopbackName, type OriginPolicy } from './origins.js'
+
+export interface GuardOptions {
+  readonly allowedHosts: readonly string[] | 'any'
+  readonly allowsOrigin: OriginPolicy
+  /** The app answers CORS by itself: what it has let through is not refused here. */
+  readonly foreignCors: boolean
+}
+
+/**
+ * Refuses what DNS rebinding sends: a `Host` that is not this machine's on a loopback connection, and any `Origin` that
+ * is not allowed (2025-11-25, "Streamable HTTP", Security Warning: MUST be 403).
+ */
+export function addGuards (scope: FastifyInstance, { allowedHosts, allowsOrigin, foreignCors }: GuardOptions): void {
+  const names = new Set(allowedHosts === 'any' ? [] : allowedHosts.map(name => name.toLowerCase()))
+  const servesHost = (host: string): boolean => isLoopbackName(host) || names.has(host.toLowerCase()) || names.has(host.toLowerCase().replace(/:\d*$/, ''))
+
+  scope.addHook('onRequest', (request, reply, done) => {
+    const { host = '', origin } = request.headers
+    if (allowedHosts !== 'any' && isLoopbackConnection(request) && !servesHost(host)) {
+      done(mcpError('MCP_ERR_HOST', JSON.stringify(host)))
+    } else if (origin !== undefined && !allowsOrigin(origin) && !(foreignCors && reply.hasHeader('access-control-allow-origin'))) {
+      done(mcpError('MCP_ERR_ORIGIN', JSON.stringify(origin)))
+    } else {
+      done()
+    }
+  })
+}
+
+function isLoopbackConnection (request: FastifyRequest): boolean {
+  // no address: an injected request, which stands for a local one
+  const address = request.raw.socket.localAddress
+  return address === undefined || address === '::1' || /^(::ffff:)?127\./.test(address)
+}

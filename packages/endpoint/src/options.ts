@@ -1,0 +1,93 @@
+import { checkInteger, mcpError, type Connect } from '@mcp-proxy/protocol'
+import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
+import type { FastifyError, FastifyReply, FastifyRequest, onRequestHookHandler, preHandlerHookHandler, RouteOptions } from 'fastify'
+import { principalOfRequest, type PrincipalOf } from './principal.js'
+
+/** What the session hooks are told. */
+export interface SessionInfo {
+  readonly id: string
+  readonly transport: 'sse' | 'stream'
+  readonly principal: string | undefined
+}
+
+/**
+ * Which web origins may call: `'local'` is http(s)://localhost and loopback addresses on any port, `'any'` is all,
+ * otherwise the listed ones.
+ */
+export type AllowedOrigins = 'local' | 'any' | ReadonlyArray<string | RegExp>
+
+/** Options of every MCP endpoint. With `command` the endpoint runs a server of its own and takes the bridge's options too. */
+export interface EndpointOptions extends Partial<StdioBridgeOptions> {
+  /** What answers, instead of a command or of the `mcpBridge` of the instance. */
+  connect?: Connect | undefined
+  /** Origins that browsers may call from; drives CORS and the `Origin` guard. @default 'any' where credentials are asked for, else 'local' */
+  allowedOrigins?: AllowedOrigins | undefined
+  /** `Host` names served on a loopback address, besides localhost; `'any'` turns the guard off. @default [] */
+  allowedHosts?: readonly string[] | 'any' | undefined
+  /** `false` sends no CORS headers. An app that has registered @fastify/cors keeps its own policy. @default true */
+  cors?: boolean | undefined
+  /** Bytes of the largest body. @default 10_485_760 */
+  bodyLimit?: number | undefined
+  /** Sessions at once; one more is answered with 503. @default 10_000 */
+  maxSessions?: number | undefined
+  /** Milliseconds without an open stream or a request before a session ends. `0` is never. @default 1_800_000 */
+  idleTimeout?: number | undefined
+  /** Milliseconds between keep-alive comments on open streams. `0` is none. @default 15_000 */
+  keepAliveInterval?: number | undefined
+  /** Bytes queued for a client that reads slowly before its stream is ended. @default 16_777_216 */
+  maxQueuedBytes?: number | undefined
+  /** Run before the body is read, on every route of the endpoint: the place for authentication. */
+  onRequest?: onRequestHookHandler | onRequestHookHandler[] | undefined
+  /** Run after the body was read, on every route of the endpoint. */
+  preHandler?: preHandlerHookHandler | preHandlerHookHandler[] | undefined
+  /** Who sent a request. @default request.mcpPrincipal, which @mcp-proxy/auth sets */
+  principal?: PrincipalOf | undefined
+  /** Fastify's per-route configuration, for other plugins. */
+  config?: RouteOptions['config'] | undefined
+  /** Fastify's route constraints. */
+  constraints?: RouteOptions['constraints'] | undefined
+  /** `false` leaves errors to the app's own handler, a function handles them instead. @default true: errors are JSON-RPC */
+  errorHandler?: boolean | ((error: FastifyError, request: FastifyRequest, reply: FastifyReply) => unknown) | undefined
+  /** Called when a session has opened. */
+  onSessionOpen?: ((session: SessionInfo) => void) | undefined
+  /** Called when a session has ended, whatever ended it. */
+  onSessionClose?: ((session: SessionInfo) => void) | undefined
+}
+
+export const DEFAULT_BODY_LIMIT: number = 10 * 1024 * 1024
+export const DEFAULT_MAX_SESSIONS = 10_000
+export const DEFAULT_IDLE_TIMEOUT: number = 30 * 60 * 1000
+export const DEFAULT_KEEP_ALIVE_INTERVAL = 15_000
+export const DEFAULT_MAX_QUEUED_BYTES: number = 16 * 1024 * 1024
+
+/** The options of an endpoint, checked and complete. */
+export interface EndpointSettings {
+  readonly bodyLimit: number
+  readonly maxSessions: number
+  readonly idleTimeout: number
+  readonly keepAliveInterval: number
+  readonly maxQueuedBytes: number
+  readonly principal: PrincipalOf
+  readonly onSessionOpen: (session: SessionInfo) => void
+  readonly onSessionClose: (session: SessionInfo) => void
+}
+
+/** @throws MCP_ERR_OPTION */
+export function readEndpointOptions (options: EndpointOptions): EndpointSettings {
+  return {
+    bodyLimit: checkInteger('bodyLimit', options.bodyLimit ?? DEFAULT_BODY_LIMIT, 1),
+    maxSessions: checkInteger('maxSessions', options.maxSessions ?? DEFAULT_MAX_SESSIONS, 1),
+    idleTimeout: checkInteger('idleTimeout', options.idleTimeout ?? DEFAULT_IDLE_TIMEOUT),
+    keepAliveInterval: checkInteger('keepAliveInterval', options.keepAliveInterval ?? DEFAULT_KEEP_ALIVE_INTERVAL),
+    maxQueuedBytes: checkInteger('maxQueuedBytes', options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES, 1024),
+    principal: options.principal ?? principalOfRequest,
+    onSessionOpen: options.onSessionOpen ?? (() => {}),
+    onSessionClose: options.onSessionClose ?? (() => {}),
+  }
+}
+
+/** @throws MCP_ERR_OPTION unless the value is an absolute path without a query. */
+export function checkPath (name: string, value: unknown): string {
+  if (typeof value === 'string' && /^\/[^?#\s]*$/.test(value)) return value
+  throw mcpError('MCP_ERR_OPTION', name, 'a path that starts with /', JSON.stringify(value) ?? String(value))
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto'
+import { mcpError, type CodedError } from '@mcp-proxy/protocol'
+import type { FastifyInstance } from 'fastify'
+import type { EndpointSettings, SessionInfo } from './options.js'
+
+/** What a session has to be able to do to be kept. */
+export interface Session extends SessionInfo {
+  /** A stream or a request is open: the session is not idle. */
+  readonly busy: boolean
+  /** `Date.now()` of the last request. */
+  lastSeen: number
+  /** Ends the session and what it holds; open calls are answered with the error. Harmless when called twice. */
+  close: (error?: CodedError) => Promise<void>
+}
+
+/** How often idle sessions are looked for: at most this many milliseconds after their time. */
+const SWEEP = 10_000
+
+/** The sessions of one endpoint: bounded in number and idle time, each seen only by the principal that opened it. */
+export class Sessions<S extends Session> {
+  readonly #sessions = new Map<string, S>()
+  readonly #settings: EndpointSettings
+  #timer: NodeJS.Timeout | undefined
+  #closing = false
+
+  constructor (scope: FastifyInstance, settings: EndpointSettings) {
+    this.#settings = settings
+    // in preClose: Fastify waits for open streams before it runs onClose
+    scope.addHook('preClose', () => this.#close())
+  }
+
+  get size (): number { return this.#sessions.size }
+
+  /** A fresh, unguessable session id. */
+  newId (): string {
+    return randomUUID()
+  }
+
+  /** @throws MCP_ERR_SESSION_LIMIT, MCP_ERR_CLOSING */
+  checkRoom (): void {
+    if (this.#closing) throw mcpError('MCP_ERR_CLOSING')
+    if (this.#sessions.size >= this.#settings.maxSessions) throw mcpError('MCP_ERR_SESSION_LIMIT', this.#settings.maxSessions)
+  }
+
+  add (session: S): void {
+    this.#sessions.set(session.id, session)
+    this.#watchIdle()
+    this.#settings.onSessionOpen(describe(session))
+  }
+
+  /**
+   * The session of this id, if it is the principal's: that a stranger's exists is nobody's business.
+   * @throws MCP_ERR_SESSION_NOT_FOUND
+   */
+  get (id: string, principal: string | undefined): S {
+    const session = this.#sessions.get(id)
+    if (session === undefined || session.principal !== principal) throw mcpError('MCP_ERR_SESSION_NOT_FOUND')
+    session.lastSeen = Date.now()
+    return session
+  }
+
+  /** Forgets a session that has ended. */
+  delete (session: S): void {
+    if (this.#sessions.get(session.id) !== session) return
+    this.#sessions.delete(session.id)
+    if (this.#sessions.size === 0) this.#stopTimer()
+    this.#settings.onSessionClose(describe(session))
+  }
+
+  #watchIdle (): void {
+    const { idleTimeout } = this.#settings
+    if (idleTimeout === 0 || this.#timer !== undefined) return
+    this.#timer = setInterval(() => {
+      const limit = Date.now() - idleTimeout
+      for (const session of [...this.#sessions.values()]) {
+        if (session.busy) session.lastSeen = Date.now()
+        else if (session.lastSeen <= limit) void session.close()
+      }
+    }, Math.min(SWEEP, Math.ceil(idleTimeout / 4)))
+    this.#timer.unref()
+  }
+
+  #stopTimer (): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  async #close (): Promise<void> {
+    this.#closing = true
+    this.#stopTimer()
+    await Promise.all([...this.#sessions.values()].map(session => session.close(mcpError('MCP_ERR_CLOSING'))))
+  }
+}
+
+function describe ({ id, transport, principal }: SessionInfo): SessionInfo {
+  return { id, transport, principal }
+}

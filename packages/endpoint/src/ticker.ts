@@ -1,0 +1,35 @@
+/** What has something to do now and then: an open stream, an exchange without an answer. */
+export interface Ticking {
+  tick: () => void
+}
+
+/** One timer for all streams of an endpoint. */
+export class Ticker {
+  readonly #members = new Set<Ticking>()
+  readonly #interval: number
+  #timer: NodeJS.Timeout | undefined
+
+  /** @param interval milliseconds; `0` never ticks */
+  constructor (interval: number) {
+    this.#interval = interval
+  }
+
+  add (member: Ticking): void {
+    this.#members.add(member)
+    if (this.#interval > 0) this.#timer ??= setInterval(() => this.#tick(), this.#interval).unref()
+  }
+
+  delete (member: Ticking): void {
+    this.#members.delete(member)
+    if (this.#members.size === 0) this.close()
+  }
+
+  close (): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #tick (): void {
+    for (const member of [...this.#members]) member.tick()
+  }
+}

@@ -1,0 +1,49 @@
+import { LogController, type FastifyPluginAsync, type FastifyServerOptions } from 'fastify'
+import { describeServer } from './banner.js'
+import { mcpProxy } from './plugin.js'
+import { checkExposure, pluginOptions } from './plugin-options.js'
+import { SettingError, settingsFromEnvironment, settingsFromObject } from './settings.js'
+
+/**
+ * The app for fastify-cli: `fastify start node_modules/mcp-proxy/dist/app.js -- --command="tsx server.ts"`.
+ * Takes the flags of the binary behind `--`, from an `options` export (`--options`), or as `MCP_PROXY_*` in the
+ * environment and `.env`; the command is `--command` (and `--args`) or MCP_PROXY_COMMAND.
+ */
+const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) => {
+  const settings = { ...settingsFromEnvironment(process.env), ...settingsFromObject(given) }
+  const command = given['command'] ?? process.env['MCP_PROXY_COMMAND']
+  if (!isCommand(command)) throw new SettingError('no command to serve: give --command="…" behind --, or MCP_PROXY_COMMAND')
+  const options = pluginOptions(settings, command)
+  await fastify.register(mcpProxy, { ...options, args: readArgs(given['args']) })
+
+  fastify.addHook('onListen', async () => {
+    for (const bound of fastify.addresses()) {
+      if (typeof bound === 'string') continue
+      const { address, family, port } = bound
+      try {
+        checkExposure(address, settings)
+      } catch (err) {
+        // errors of this hook are only logged: the server has to be ended here
+        fastify.log.fatal({ err }, 'refused to serve')
+        process.exitCode = 2
+        void fastify.close()
+        return
+      }
+      process.stdout.write(describeServer(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`, settings))
+    }
+    fastify.mcpBridge.start().catch((err: unknown) => fastify.log.error({ err }, 'the MCP server does not run; the next request tries again'))
+  })
+}
+
+/** Server options for fastify-cli's `--options`. */
+export const options: FastifyServerOptions = { logController: new LogController({ disableRequestLogging: true }) }
+
+export default app
+
+function isCommand (value: unknown): value is string | string[] {
+  return (typeof value === 'string' && value !== '') || (Array.isArray(value) && value.length > 0)
+}
+
+function readArgs (value: unknown): string[] {
+  return value === undefined ? [] : (Array.isArray(value) ? value : [value]).map(String)
+}

@@ -1,0 +1,6 @@
+export { InMemoryEventStore, type EventStore, type SessionInfo } from '@mcp-proxy/endpoint'
+export { mcpAuth, type McpAuthOptions } from '@mcp-proxy/auth'
+export { mcpProxy, type McpProxyOptions } from './plugin.js'
+export { mcpSse, type McpSseOptions } from '@mcp-proxy/sse'
+export { mcpStdioBridge, type McpBridge, type StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
+export { mcpStream, type McpStreamOptions } from '@mcp-proxy/stream'

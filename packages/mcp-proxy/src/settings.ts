@@ -1,0 +1,97 @@
+/** The settings of the proxy: one table for the flags of the binary, `MCP_PROXY_*` variables and the app for fastify-cli. */
+
+type Kind = 'string' | 'list' | 'integer' | 'boolean'
+
+/** `value` names the flag's value in the help, `default` says what leaving the setting out means. */
+export const SETTINGS = {
+  port: { kind: 'integer', help: 'port to listen on; 0 takes any free one', default: '8080', short: 'p', value: 'PORT' },
+  host: { kind: 'string', help: 'address to listen on', default: '127.0.0.1', value: 'ADDRESS' },
+  server: { kind: 'string', help: 'serve only this transport: sse or stream', default: 'both', value: 'KIND' },
+  endpoint: { kind: 'string', help: 'path of the endpoint; of SSE where both are served', default: '/sse, /stream', value: 'PATH' },
+  'user-id': { kind: 'list', help: 'ask clients for this x-user-id; may be repeated', value: 'ID' },
+  isolation: { kind: 'string', help: 'who shares a child: auto, shared, session, principal', default: 'auto', value: 'HOW' },
+  stateless: { kind: 'boolean', help: 'serve every stream request by itself, without sessions' },
+  shell: { kind: 'boolean', help: 'run the command in a shell' },
+  cwd: { kind: 'string', help: 'working directory of the command', value: 'DIR' },
+  environment: { kind: 'list', help: 'what the command inherits: all, safe, or the names of variables', default: 'all', value: 'WHAT' },
+  'cors-origin': { kind: 'list', help: 'web origin that may call, or any, or local; may be repeated', default: 'local, with --user-id any', value: 'ORIGIN' },
+  'allowed-host': { kind: 'list', help: 'Host name to serve on a loopback address, or any; may be repeated', default: 'localhost', value: 'NAME' },
+  'allow-unauthenticated': { kind: 'boolean', help: 'listen beyond this machine without --user-id' },
+  'request-timeout': { kind: 'integer', help: 'milliseconds until a call without an answer fails; 0 is never', default: '300000', value: 'MS' },
+  'start-timeout': { kind: 'integer', help: 'milliseconds the command may take to start', default: '60000', value: 'MS' },
+  'stop-timeout': { kind: 'integer', help: 'milliseconds that each step of stopping the command waits', default: '2000', value: 'MS' },
+  'idle-timeout': { kind: 'integer', help: 'milliseconds until an idle session ends; 0 is never', default: '1800000', value: 'MS' },
+  'keep-alive-interval': { kind: 'integer', help: 'milliseconds between keep-alive comments; 0 is none', default: '15000', value: 'MS' },
+  'max-sessions': { kind: 'integer', help: 'sessions at once', default: '10000', value: 'N' },
+  'body-limit': { kind: 'integer', help: 'bytes of the largest request', default: '10485760', value: 'BYTES' },
+  'max-message-bytes': { kind: 'integer', help: 'bytes of the largest message of the command', default: '67108864', value: 'BYTES' },
+  debug: { kind: 'boolean', help: 'log requests and details' },
+} as const
+
+export type SettingName = keyof typeof SETTINGS
+
+type ValueOf<K extends Kind> = K extends 'integer' ? number : K extends 'boolean' ? boolean : K extends 'list' ? string[] : string
+
+/** Values of settings that were given; what was left out has its default where it is used. */
+export type Settings = { -readonly [Name in SettingName]?: ValueOf<(typeof SETTINGS)[Name]['kind']> }
+
+/** What is wrong with a setting, in words for the person who gave it. */
+export class SettingError extends Error {
+  override readonly name = 'SettingError'
+}
+
+const ENV_PREFIX = 'MCP_PROXY_'
+
+/** Settings from `MCP_PROXY_*` variables. @throws SettingError */
+export function settingsFromEnvironment (environment: NodeJS.ProcessEnv): Settings {
+  const settings: Settings = {}
+  for (const name of settingNames()) {
+    const value = environment[ENV_PREFIX + name.toUpperCase().replaceAll('-', '_')]
+    if (value !== undefined && value !== '') assign(settings, name, SETTINGS[name].kind === 'list' ? value.split(',') : value)
+  }
+  return settings
+}
+
+/**
+ * Settings from an object whose names may be in camel case and whose values may be strings, as fastify-cli passes them.
+ * Names it does not know are somebody else's. @throws SettingError
+ */
+export function settingsFromObject (given: Readonly<Record<string, unknown>>): Settings {
+  const settings: Settings = {}
+  for (const name of settingNames()) {
+    const value = given[name] ?? given[name.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase())]
+    if (value !== undefined) assign(settings, name, value)
+  }
+  return settings
+}
+
+/** Sets one value after checking it. @throws SettingError */
+export function assign (settings: Settings, name: SettingName, value: unknown): void {
+  Object.assign(settings, { [name]: read(name, value) })
+}
+
+export function settingNames (): SettingName[] {
+  return Object.keys(SETTINGS) as SettingName[]
+}
+
+function read (name: SettingName, value: unknown): unknown {
+  switch (SETTINGS[name].kind) {
+    case 'integer': {
+      const number = typeof value === 'string' && /^\d+$/.test(value.trim()) ? Number(value) : value
+      if (Number.isSafeInteger(number) && (number as number) >= 0) return number
+      throw new SettingError(`--${name} must be a whole number, not ${JSON.stringify(value)}`)
+    }
+    case 'boolean':
+      if (value === true || value === 'true' || value === '1' || value === '') return true
+      if (value === false || value === 'false' || value === '0') return false
+      throw new SettingError(`--${name} must be true or false, not ${JSON.stringify(value)}`)
+    case 'list': {
+      const list = Array.isArray(value) ? value : [value]
+      if (list.every(item => typeof item === 'string' && item !== '')) return list.map(item => String(item).trim())
+      throw new SettingError(`--${name} must not be empty`)
+    }
+    case 'string':
+      if (typeof value === 'string' && value !== '') return value
+      throw new SettingError(`--${name} must not be empty`)
+  }
+}

@@ -1,0 +1,89 @@
+import { createError, type FastifyErrorConstructor } from '@fastify/error'
+import { INTERNAL_ERROR, INVALID_REQUEST, type JsonRpcErrorObject } from './json-rpc.js'
+
+/**
+ * Every error of every package: HTTP status, JSON-RPC code, message with the offending value. `docs/errors.md` has a row
+ * for each that says how to solve it.
+ */
+const table = {
+  // what a client sent
+  MCP_ERR_PARSE: [400, -32700, 'The body is not JSON'],
+  MCP_ERR_INVALID_REQUEST: [400, -32600, 'The body is not a JSON-RPC message: %s'],
+  MCP_ERR_BATCH: [400, -32600, 'A batch is not part of revision %s: send one message per request'],
+  MCP_ERR_BATCH_INITIALIZE: [400, -32600, '"initialize" must not be part of a batch'],
+  MCP_ERR_ID_IN_USE: [400, -32600, 'A request with the id %s is still open in this session'],
+  MCP_ERR_CONTENT_TYPE: [415, -32600, 'Content-Type must be application/json, not %s'],
+  MCP_ERR_ACCEPT: [406, -32600, 'Accept must admit %s, and is %s'],
+  MCP_ERR_BODY_TOO_LARGE: [413, -32600, 'The body is larger than the limit of %d bytes'],
+  MCP_ERR_METHOD_NOT_ALLOWED: [405, -32600, '%s is not allowed here, only %s'],
+  MCP_ERR_VERSION: [400, -32022, 'MCP-Protocol-Version %s is not supported'],
+
+  // sessions
+  MCP_ERR_SESSION_REQUIRED: [400, -32600, 'A session id is required in %s: initialize first'],
+  MCP_ERR_SESSION_INITIALIZED: [400, -32600, 'This session is already initialized'],
+  MCP_ERR_SESSION_NOT_FOUND: [404, -32001, 'There is no such session: initialize again'],
+  MCP_ERR_SESSION_ENDED: [404, -32000, 'The session has ended'],
+  MCP_ERR_SESSION_LIMIT: [503, -32000, 'All %d sessions are in use: try again later'],
+  MCP_ERR_EVENT_NOT_FOUND: [400, -32600, 'The stream of this Last-Event-ID cannot be resumed'],
+  MCP_ERR_CLOSING: [503, -32000, 'The server is shutting down'],
+
+  // who may ask
+  MCP_ERR_HOST: [403, -32600, 'Host %s is not allowed: name it in allowedHosts'],
+  MCP_ERR_ORIGIN: [403, -32600, 'Origin %s is not allowed: name it in allowedOrigins'],
+  MCP_ERR_UNAUTHORIZED: [401, -32000, 'The %s header is missing or not accepted'],
+  MCP_ERR_AUTH_ORDER: [500, -32603, '@mcp-proxy/auth is registered after an MCP endpoint, which it would not guard: register it first'],
+
+  // the server behind the proxy
+  MCP_ERR_CHILD_START: [502, -32000, 'The MCP server %s could not be started: %s'],
+  MCP_ERR_CHILD_EXITED: [502, -32000, 'The MCP server %s has ended (%s)'],
+  MCP_ERR_CHILD_HANDSHAKE: [502, -32000, 'The MCP server %s did not complete the handshake: %s'],
+  MCP_ERR_CHILD_MESSAGE_SIZE: [502, -32603, 'The answer of the MCP server is larger than the limit of %d bytes'],
+  MCP_ERR_REQUEST_TIMEOUT: [504, -32001, 'No answer from the MCP server within %d ms'],
+  MCP_ERR_STOPPED: [503, -32000, 'The proxy has stopped the MCP server'],
+  MCP_ERR_CALLBACK: [500, -32603, '%s cannot be answered: this server is shared and the proxy cannot tell which client is meant. Use isolation "auto" or "session"'],
+
+  // options, at start
+  MCP_ERR_OPTION: [500, -32603, 'Option %s must be %s, not %s'],
+  MCP_ERR_COMMAND: [500, -32603, 'The command line cannot be split: %s'],
+  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command", or register @mcp-proxy/stdio-bridge first'],
+} as const
+
+/** The name of an error in the table. */
+export type McpErrorCode = keyof typeof table
+
+/** An error with a code of Fastify's or ours, and the HTTP status it stands for. */
+export interface CodedError extends Error {
+  readonly code: string
+  readonly statusCode?: number | undefined
+  /** The last lines a server wrote to stderr before it was lost. For the operator: clients never see it. */
+  readonly stderr?: readonly string[] | undefined
+  /** More for the client, beside the code. */
+  readonly data?: Readonly<Record<string, unknown>> | undefined
+}
+
+const constructors = new Map<string, FastifyErrorConstructor>(
+  Object.entries(table).map(([code, [status, , message]]) => [code, createError(code, message, status)])
+)
+
+/** All codes, in the order of the table. */
+export const MCP_ERROR_CODES: readonly string[] = [...constructors.keys()]
+
+/** An error of the table; `values` fill its message, a last `{ cause }` becomes its cause. */
+export function mcpError (code: McpErrorCode, ...values: Array<string | number | { cause: unknown }>): CodedError {
+  const Constructor = constructors.get(code) as FastifyErrorConstructor
+  return new Constructor(...values) as CodedError
+}
+
+/** What an error looks like to a JSON-RPC client; `data.code` is the coded error's name. */
+export function toRpcError (error: CodedError): JsonRpcErrorObject {
+  const own = Object.hasOwn(table, error.code) ? table[error.code as McpErrorCode] : undefined
+  const code = own?.[1] ?? ((error.statusCode ?? 500) < 500 ? INVALID_REQUEST : INTERNAL_ERROR)
+  return { code, message: error.message, data: { code: error.code, ...error.data } }
+}
+
+/** @throws MCP_ERR_OPTION unless the value is a whole number in the bounds. */
+export function checkInteger (name: string, value: unknown, min = 0, max: number = Number.MAX_SAFE_INTEGER): number {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return value as number
+  const bound = max === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`
+  throw mcpError('MCP_ERR_OPTION', name, bound, JSON.stringify(value) ?? String(value))
+}

@@ -1,0 +1,8 @@
+export { MCP_ERROR_CODES, checkInteger, mcpError, toRpcError, type CodedError, type McpErrorCode } from './errors.js'
+export type { FastifyBaseLogger, FastifyRequest } from './fastify.js'
+export * from './json-rpc.js'
+export { idKey, readEdges, type Envelope, type MessageKind } from './envelope.js'
+export { CANCELLED_ID, Message, PROGRESS_TOKEN, REQUEST_PROGRESS_TOKEN, type Path } from './message.js'
+export { ASSUMED_REVISION, BATCH_REVISION, LATEST_LEGACY_REVISION, LEGACY_REVISIONS, PRIMING_SINCE, isLegacyRevision, type LegacyRevision } from './revisions.js'
+export { findSpan, scanObject, skipSpace, type Span } from './scan.js'
+export type { Connect, ConnectContext, Connection, SendOptions, Transport } from './transport.js'

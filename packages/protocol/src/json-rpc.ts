@@ -1,0 +1,31 @@
+/** JSON-RPC 2.0 as MCP uses it (every revision, "Base Protocol"): shapes and reserved error codes. */
+
+/** A request id or a progress token. MCP forbids `null`; `1` and `"1"` are different ids. */
+export type Id = string | number
+
+/** A message as a plain object, structurally the `JSONRPCMessage` of the MCP SDKs. */
+export interface JsonRpcMessage {
+  readonly jsonrpc: '2.0'
+  readonly id?: Id | undefined
+  readonly method?: string | undefined
+  readonly params?: Record<string, unknown> | undefined
+  readonly result?: Record<string, unknown> | undefined
+  readonly error?: JsonRpcErrorObject | undefined
+}
+
+/** The `error` member of a failed response. */
+export interface JsonRpcErrorObject {
+  readonly code: number
+  readonly message: string
+  readonly data?: unknown
+}
+
+export const PARSE_ERROR = -32700
+export const INVALID_REQUEST = -32600
+export const METHOD_NOT_FOUND = -32601
+export const INVALID_PARAMS = -32602
+export const INTERNAL_ERROR = -32603
+/** The server behind the proxy is gone or cannot be reached; the MCP SDKs call it `ConnectionClosed`. */
+export const CONNECTION_CLOSED = -32000
+/** No answer in time; the MCP SDKs call it `RequestTimeout`. */
+export const REQUEST_TIMEOUT = -32001

@@ -1,0 +1,140 @@
+import { judgeEnvelope, readEnvelope, splice, splitArray, type Envelope, type MessageKind } from './envelope.js'
+import { mcpError } from './errors.js'
+import { findSpan, type Span } from './scan.js'
+import type { Id, JsonRpcErrorObject, JsonRpcMessage } from './json-rpc.js'
+
+/** A path of member names inside a message, for example `['params', 'requestId']`. */
+export type Path = readonly string[]
+
+/** Where a request names the token it wants progress under. */
+export const REQUEST_PROGRESS_TOKEN: Path = ['params', '_meta', 'progressToken']
+/** Where `notifications/progress` names it. */
+export const PROGRESS_TOKEN: Path = ['params', 'progressToken']
+/** Where `notifications/cancelled` names the request. */
+export const CANCELLED_ID: Path = ['params', 'requestId']
+
+/**
+ * One JSON-RPC message that keeps its bytes. What crosses the proxy is these bytes; only ids and tokens are replaced, by
+ * splicing. So member order, unknown members and numbers beyond 2^53 stay what they were.
+ *
+ * It reads like a plain JSON-RPC object too (`method`, `params`, `result`, `JSON.stringify`); that parses, once, on demand.
+ */
+export class Message {
+  readonly #bytes: Buffer
+  readonly #envelope: Envelope
+  #json: JsonRpcMessage | undefined
+
+  private constructor (bytes: Buffer, envelope: Envelope, json?: JsonRpcMessage) {
+    this.#bytes = bytes
+    this.#envelope = envelope
+    this.#json = json
+  }
+
+  /** Reads a line that a server wrote; `undefined` when it is not a JSON-RPC message. Takes ownership of the bytes. */
+  static read (line: Buffer): Message | undefined {
+    const envelope = readEnvelope(line)
+    return envelope === undefined ? undefined : new Message(line, envelope)
+  }
+
+  /**
+   * Reads a body from a client that holds one message or a batch (2025-03-26, "Batching"). It is judged after one full
+   * parse; line breaks between tokens become spaces, since on stdio they would start a second message. Takes ownership of the bytes.
+   * @throws MCP_ERR_PARSE, MCP_ERR_INVALID_REQUEST
+   */
+  static parse (bytes: Buffer): Message | Message[] {
+    const json = parseJson(bytes)
+    flattenLines(bytes)
+    if (!Array.isArray(json)) return new Message(bytes, judgeEnvelope(bytes, json), json as JsonRpcMessage)
+    if (json.length === 0) throw mcpError('MCP_ERR_INVALID_REQUEST', 'it is an empty batch')
+    const parts = splitArray(bytes)
+    return json.map((item: unknown, index) => {
+      // where the bytes hold something that is no object, judging the parsed value throws before they are used
+      const part = parts[index] ?? bytes
+      return new Message(part, judgeEnvelope(part, item), item as JsonRpcMessage)
+    })
+  }
+
+  /** A message made here, or taken over from an SDK. */
+  static from (json: JsonRpcMessage | Message): Message {
+    return json instanceof Message ? json : Message.#own(JSON.stringify(json), json)
+  }
+
+  static request (rawId: string, method: string, rawParams: string): Message {
+    return Message.#own(`{"jsonrpc":"2.0","id":${rawId},"method":${JSON.stringify(method)},"params":${rawParams}}`)
+  }
+
+  static notification (method: string, params?: Record<string, unknown>): Message {
+    return Message.from({ jsonrpc: '2.0', method, ...(params !== undefined && { params }) })
+  }
+
+  /** A successful response; `rawResult` is JSON text. */
+  static result (rawId: string, rawResult: string): Message {
+    return Message.#own(`{"jsonrpc":"2.0","id":${rawId},"result":${rawResult}}`)
+  }
+
+  static error (rawId: string, error: JsonRpcErrorObject): Message {
+    return Message.#own(`{"jsonrpc":"2.0","id":${rawId},"error":${JSON.stringify(error)}}`)
+  }
+
+  /** The message as it crosses: UTF-8 JSON on one line, without the line break. */
+  get bytes (): Buffer { return this.#bytes }
+  get kind (): MessageKind { return this.#envelope.kind }
+  get method (): string | undefined { return this.#envelope.method }
+  /** The id as JSON text: `1` and `"1"` differ, and a number beyond 2^53 is exact. */
+  get rawId (): string | undefined { return this.#envelope.rawId }
+
+  get jsonrpc (): '2.0' { return '2.0' }
+  get id (): Id | undefined { return this.rawId === undefined ? undefined : JSON.parse(this.rawId) as Id }
+  get params (): Record<string, unknown> | undefined { return this.toJSON().params }
+  get result (): Record<string, unknown> | undefined { return this.toJSON().result }
+  get error (): JsonRpcErrorObject | undefined { return this.toJSON().error }
+
+  toJSON (): JsonRpcMessage {
+    return (this.#json ??= JSON.parse(this.#bytes.toString()) as JsonRpcMessage)
+  }
+
+  /** The JSON text of the value at a path; `undefined` where there is none. */
+  raw (path: Path): string | undefined {
+    const span = findSpan(this.#bytes, path)
+    return span === undefined ? undefined : this.#bytes.toString('utf8', span.start, span.end)
+  }
+
+  /** The same message under another id, and with other JSON text at some paths; a path that does not exist is left out. */
+  rewrite (rawId: string | undefined, edits: ReadonlyArray<readonly [Path, string]> = []): Message {
+    const places: Array<Span & { text: string }> = []
+    const idSpan = rawId === undefined || rawId === this.rawId ? undefined : this.#envelope.idSpan ?? findSpan(this.#bytes, ['id'])
+    if (idSpan !== undefined && rawId !== undefined) places.push({ ...idSpan, text: rawId })
+    for (const [path, text] of edits) {
+      const span = findSpan(this.#bytes, path)
+      if (span !== undefined) places.push({ ...span, text })
+    }
+    if (places.length === 0) return this
+    const { kind, method } = this.#envelope
+    // rewritten once per crossing: the id's new place is not kept, a second rewriting looks for it
+    return new Message(splice(this.#bytes, places), { kind, method, rawId: rawId ?? this.rawId })
+  }
+
+  static #own (text: string, json?: JsonRpcMessage): Message {
+    const bytes = Buffer.from(text)
+    const envelope = readEnvelope(bytes)
+    if (envelope === undefined) throw new TypeError('not a JSON-RPC message')
+    return new Message(bytes, envelope, json)
+  }
+}
+
+// fatal: bytes that are not UTF-8 must not turn into U+FFFD unseen; ignoreBOM: a byte order mark is not JSON
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function parseJson (bytes: Buffer): unknown {
+  try {
+    return JSON.parse(utf8.decode(bytes))
+  } catch (cause) {
+    throw mcpError('MCP_ERR_PARSE', { cause })
+  }
+}
+
+function flattenLines (bytes: Buffer): void {
+  for (const lineBreak of [0x0a, 0x0d]) {
+    for (let at = bytes.indexOf(lineBreak); at !== -1; at = bytes.indexOf(lineBreak, at + 1)) bytes[at] = 0x20
+  }
+}

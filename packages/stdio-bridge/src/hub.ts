@@ -1,0 +1,65 @@
+import { Message, toRpcError, type CodedError, type FastifyBaseLogger, type SendOptions } from '@mcp-proxy/protocol'
+import { Calls, type Call } from './calls.js'
+import { OwnCalls } from './own-calls.js'
+import { Subscriptions } from './subscriptions.js'
+import type { Child } from './child.js'
+import type { BridgeSettings } from './options.js'
+import type { Peer } from './peer.js'
+
+/** What the two directions of a mux share: the child, the clients, and what is open between them. */
+export class Hub {
+  readonly settings: BridgeSettings
+  readonly log: FastifyBaseLogger
+  /** One client has the child to itself: its own handshake goes through, and whatever the child says is meant for it. */
+  readonly exclusive: boolean
+  readonly peers: Set<Peer> = new Set()
+  readonly calls: Calls
+  readonly subscriptions: Subscriptions = new Subscriptions()
+  readonly own: OwnCalls
+  child: Child | undefined
+  /** What the server answered to a handshake of the mux; `undefined` while only a client's own has been seen. */
+  initializeAnswer: Message | undefined
+  /** Clients of different principals have used the child. */
+  mixed = false
+
+  constructor (settings: BridgeSettings, log: FastifyBaseLogger, exclusive: boolean) {
+    this.settings = settings
+    this.log = log
+    this.exclusive = exclusive
+    this.calls = new Calls(settings.requestTimeout, exclusive)
+    this.own = new OwnCalls(message => this.send(message))
+  }
+
+  /** To the server. */
+  send (message: Message): void {
+    this.child?.send(message)
+  }
+
+  /** To a client. */
+  deliver (peer: Peer, message: Message, options?: SendOptions): void {
+    const full = peer.transport.send(message, options)
+    if (full === undefined || !this.exclusive) return
+    // the only reader is slow: let the child wait for it instead of keeping what it says
+    const { child } = this
+    child?.pause()
+    void full.finally(() => child?.resume())
+  }
+
+  /** Answers a call that the server has seen with an error of the proxy's own. To HTTP it is an answer like any other. */
+  fail (call: Call, error: CodedError): void {
+    if (call.method === 'initialize') this.refuse(call.peer, call.rawId, error)
+    else this.deliver(call.peer, Message.error(call.rawId, toRpcError(error)))
+  }
+
+  /** Answers a request that never reached the server: HTTP has a status for that. */
+  refuse (peer: Peer, rawId: string, error: CodedError): void {
+    this.deliver(peer, Message.error(rawId, toRpcError(error)), { status: error.statusCode })
+  }
+
+  /** Gives a call up and tells the server so. */
+  abandon (call: Call, reason: string): void {
+    this.calls.close(call)
+    if (call.method === 'initialize') return // must not be cancelled (2025-11-25, "Cancellation")
+    this.send(Message.notification('notifications/cancelled', { requestId: Number(call.id), reason }))
+  }
+}

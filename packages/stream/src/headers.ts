@@ -1,0 +1,36 @@
+import { ASSUMED_REVISION, LEGACY_REVISIONS, isLegacyRevision, mcpError } from '@mcp-proxy/protocol'
+import { accepts } from '@mcp-proxy/endpoint'
+import type { FastifyRequest } from 'fastify'
+
+export const SESSION_ID = 'mcp-session-id'
+const PROTOCOL_VERSION = 'mcp-protocol-version'
+
+/** What kinds of answer a POST admits. @throws MCP_ERR_ACCEPT when there is none */
+export function acceptedKinds ({ headers: { accept } }: FastifyRequest): { json: boolean, stream: boolean } {
+  const json = accepts(accept, 'application/json')
+  const stream = accepts(accept, 'text/event-stream')
+  if (!json && !stream) throw mcpError('MCP_ERR_ACCEPT', 'application/json and text/event-stream', JSON.stringify(accept))
+  return { json, stream }
+}
+
+/** @throws MCP_ERR_ACCEPT */
+export function checkAcceptsStream ({ headers: { accept } }: FastifyRequest): void {
+  if (!accepts(accept, 'text/event-stream')) throw mcpError('MCP_ERR_ACCEPT', 'text/event-stream', JSON.stringify(accept))
+}
+
+/**
+ * The revision that a request says it speaks (2025-11-25, "Protocol Version Header").
+ * @throws MCP_ERR_VERSION
+ */
+export function requestRevision ({ headers }: FastifyRequest, negotiated: string | undefined): string {
+  const header = headers[PROTOCOL_VERSION]
+  if (header === undefined) return negotiated ?? ASSUMED_REVISION
+  if (isLegacyRevision(header)) return header
+  throw Object.assign(mcpError('MCP_ERR_VERSION', JSON.stringify(header)), { data: { supported: LEGACY_REVISIONS, requested: header } })
+}
+
+/** The session id that a request names; `undefined` when it names none. */
+export function sessionIdOf ({ headers }: FastifyRequest): string | undefined {
+  const header = headers[SESSION_ID]
+  return typeof header === 'string' ? header : undefined
+}

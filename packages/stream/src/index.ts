@@ -1,0 +1,40 @@
+import { checkPath, EndpointScope, InMemoryEventStore, Sessions, Ticker, connectSource, endpointPlugin, type EndpointOptions, type EventStore } from '@mcp-proxy/endpoint'
+import type { FastifyPluginAsync } from 'fastify'
+import { sessionHandlers } from './session-handlers.js'
+import { statelessHandlers } from './stateless-handlers.js'
+import type { StreamSession } from './session.js'
+
+/** Options of the Streamable HTTP endpoint. */
+export interface McpStreamOptions extends EndpointOptions {
+  /** The one path of the endpoint, or several that share its sessions. @default '/stream' */
+  path?: string | readonly string[] | undefined
+  /** Serve every POST by itself, without sessions: for load balancers that do not stick. @default false */
+  stateless?: boolean | undefined
+  /**
+   * Where streams keep what they have sent, so that clients can resume them. `false` keeps nothing. A store of your own
+   * serves all sessions. @default an InMemoryEventStore for each session
+   */
+  eventStore?: EventStore | false | undefined
+}
+
+export const DEFAULT_STREAM_PATH = '/stream'
+
+const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) => {
+  const { path = DEFAULT_STREAM_PATH, stateless = false, eventStore } = options
+  const paths = (typeof path === 'string' ? [path] : path).map(item => checkPath('path', item))
+  const scope = await EndpointScope.open(fastify, options)
+  const { settings } = scope
+  const shared = { settings, connect: connectSource(fastify, options), ticker: new Ticker(settings.keepAliveInterval), log: fastify.log }
+  const handlers = stateless
+    ? statelessHandlers(shared)
+    : sessionHandlers({
+      ...shared,
+      sessions: new Sessions<StreamSession>(fastify, settings),
+      newStore: eventStore === false ? undefined : () => eventStore ?? new InMemoryEventStore(),
+    })
+  for (const item of paths) scope.route(item, handlers)
+}
+
+/** Serves an MCP server over Streamable HTTP, the transport of revisions 2025-03-26 to 2025-11-25. */
+export const mcpStream: FastifyPluginAsync<McpStreamOptions> = endpointPlugin('@mcp-proxy/stream', plugin)
+export default mcpStream

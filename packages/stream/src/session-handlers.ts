@@ -1,0 +1,93 @@
+import { CANCELLED_ID, idKey, mcpError, type Connect, type FastifyBaseLogger, type Message } from '@mcp-proxy/protocol'
+import type { EndpointSettings, EventStore, Handlers, Sessions, Ticker } from '@mcp-proxy/endpoint'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { checkBatch, isInitialize, readBody } from './body.js'
+import { Exchange } from './exchange.js'
+import { SESSION_ID, acceptedKinds, checkAcceptsStream, requestRevision, sessionIdOf } from './headers.js'
+import { StreamSession } from './session.js'
+
+export interface SessionHandlerOptions {
+  readonly settings: EndpointSettings
+  readonly connect: Connect
+  readonly ticker: Ticker
+  readonly log: FastifyBaseLogger
+  readonly sessions: Sessions<StreamSession>
+  readonly newStore: (() => EventStore) | undefined
+}
+
+/** The endpoint with sessions: `initialize` opens one, its id goes with every request after that, DELETE ends it. */
+export function sessionHandlers ({ settings, connect, ticker, log, sessions, newStore }: SessionHandlerOptions): Handlers {
+  const { principal: principalOf, maxQueuedBytes } = settings
+
+  function sessionOf (request: FastifyRequest): StreamSession {
+    const id = sessionIdOf(request)
+    if (id === undefined) throw mcpError('MCP_ERR_SESSION_REQUIRED', 'the Mcp-Session-Id header')
+    return sessions.get(id, principalOf(request))
+  }
+
+  function openSession (request: FastifyRequest): StreamSession {
+    sessions.checkRoom()
+    const id = sessions.newId()
+    const principal = principalOf(request)
+    const session = new StreamSession({ id, principal, newStore, ticker, maxQueuedBytes, onend: ended => sessions.delete(ended) })
+    sessions.add(session)
+    session.open(connect, { id: id.slice(0, 8), principal, request, log })
+    return session
+  }
+
+  function post (request: FastifyRequest, reply: FastifyReply): void {
+    const kinds = acceptedKinds(request)
+    const body = readBody(request)
+    const [first] = body.requests
+    const opens = first !== undefined && isInitialize(first)
+    const known = opens && sessionIdOf(request) === undefined ? undefined : sessionOf(request)
+    if (opens && known !== undefined) throw mcpError('MCP_ERR_SESSION_INITIALIZED')
+    checkBatch(body, requestRevision(request, known?.revision))
+    known?.checkIds(body.requests)
+
+    const session = known ?? openSession(request)
+    if (body.requests.length > 0) {
+      const exchange = new Exchange({
+        ...kinds,
+        reply,
+        requests: body.requests,
+        batch: body.batch,
+        ticker,
+        maxQueuedBytes,
+        newChannel: () => session.newChannel(),
+        primes: session.primes,
+        onhead: opens ? head => { if (session.live) head.header(SESSION_ID, session.id) } : undefined,
+        onfinish: finished => session.removeExchange(finished),
+      })
+      session.addExchange(exchange, body.requests)
+    } else {
+      reply.code(202).send()
+    }
+    for (const message of [...body.others, ...body.requests]) receive(session, message)
+  }
+
+  async function get (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    checkAcceptsStream(request)
+    const session = sessionOf(request)
+    requestRevision(request, session.revision)
+    const lastEventId = request.headers['last-event-id']
+    if (typeof lastEventId === 'string' && lastEventId !== '') await session.resume(lastEventId, reply)
+    else session.listen(reply)
+    return reply
+  }
+
+  async function end (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const session = sessionOf(request)
+    void session.close().catch((err: unknown) => log.error({ err }, 'session did not end cleanly'))
+    return reply.code(204).send()
+  }
+
+  return { GET: get, POST: post, DELETE: end }
+}
+
+function receive (session: StreamSession, message: Message): void {
+  session.onmessage?.(message)
+  if (message.method !== 'notifications/cancelled') return
+  const rawId = idKey(message.raw(CANCELLED_ID) ?? '')
+  if (rawId !== undefined) session.dropRequest(rawId)
+}

@@ -1,0 +1,188 @@
+import { PRIMING_SINCE, isLegacyRevision, mcpError, type CodedError, type Connect, type ConnectContext, type Connection, type Message, type SendOptions, type Transport } from '@mcp-proxy/protocol'
+import { SseStream, type EventId, type EventStore, type Session, type Ticker } from '@mcp-proxy/endpoint'
+import type { FastifyReply } from 'fastify'
+import { Channel } from './channel.js'
+import type { Exchange } from './exchange.js'
+
+export interface StreamSessionOptions {
+  readonly id: string
+  readonly principal: string | undefined
+  /** Makes the store of the session when it is first needed; `undefined` keeps nothing. */
+  readonly newStore: (() => EventStore) | undefined
+  readonly ticker: Ticker
+  readonly maxQueuedBytes: number
+  readonly onend: (session: StreamSession) => void
+}
+
+/** One client of Streamable HTTP with a session id (2025-11-25, "Session Management"). */
+export class StreamSession implements Session, Transport {
+  readonly id: string
+  readonly transport = 'stream'
+  readonly principal: string | undefined
+  lastSeen: number = Date.now()
+  onmessage: ((message: Message) => void) | undefined
+  onclose: (() => void) | undefined
+  readonly #options: StreamSessionOptions
+  /** Open exchanges by the ids of their requests, as JSON text. */
+  readonly #exchanges = new Map<string, Exchange>()
+  /** Streams that can still say something, by their id. */
+  readonly #channels = new Map<string, Channel>()
+  /** The stream that belongs to no request: what a GET opens. */
+  #standalone: Channel | undefined
+  #store: EventStore | undefined
+  #connection: Connection | undefined
+  #revision: string | undefined
+  #nextChannel = 0
+  /** The handshake has failed. */
+  #refused = false
+  #closing: Promise<void> | undefined
+
+  constructor (options: StreamSessionOptions) {
+    this.id = options.id
+    this.principal = options.principal
+    this.#options = options
+  }
+
+  /** The session has not ended. */
+  get live (): boolean { return this.#closing === undefined && !this.#refused }
+  get busy (): boolean { return this.#exchanges.size > 0 || this.#standalone?.attached === true }
+  /** Streams start with an event that has an id and no data. */
+  get primes (): boolean { return this.#options.newStore !== undefined && this.#revision !== undefined && this.#revision >= PRIMING_SINCE }
+  /** The revision that client and server have agreed on; `undefined` before they have. */
+  get revision (): string | undefined { return this.#revision }
+
+  open (connect: Connect, context: ConnectContext): void {
+    this.#connection = connect(this, context)
+  }
+
+  send (message: Message, { relatedRequestId, status }: SendOptions = {}): void | Promise<void> {
+    if (message.kind === 'response') {
+      const exchange = this.#exchanges.get(message.rawId ?? '')
+      if (this.#revision === undefined) this.#readRevision(message)
+      return exchange?.answer(message, status)
+    }
+    const exchange = this.#streamFor(relatedRequestId)
+    return exchange === undefined ? this.#standaloneChannel().write(message) : exchange.send(message)
+  }
+
+  addExchange (exchange: Exchange, requests: readonly Message[]): void {
+    for (const { rawId } of requests) this.#exchanges.set(rawId as string, exchange)
+  }
+
+  /** @throws MCP_ERR_ID_IN_USE */
+  checkIds (requests: readonly Message[]): void {
+    const seen = new Set<string>()
+    for (const { rawId } of requests) {
+      if (this.#exchanges.has(rawId as string) || seen.has(rawId as string)) throw mcpError('MCP_ERR_ID_IN_USE', rawId as string)
+      seen.add(rawId as string)
+    }
+  }
+
+  /** Nothing is owed on this exchange any more. */
+  removeExchange (exchange: Exchange): void {
+    for (const [rawId, open] of this.#exchanges) if (open === exchange) this.#exchanges.delete(rawId)
+    if (exchange.channel !== undefined) this.#channels.delete(exchange.channel.id)
+    this.lastSeen = Date.now()
+  }
+
+  /** The client has cancelled a request: its stream ends without an answer. */
+  dropRequest (rawId: string): void {
+    const exchange = this.#exchanges.get(rawId)
+    this.#exchanges.delete(rawId)
+    exchange?.drop(rawId)
+  }
+
+  newChannel (): Channel {
+    // the session id is a secret; its first part tells sessions apart and says whose stream an event id belongs to
+    const channel = new Channel(`${this.id.slice(0, 13)}.${this.#nextChannel++}`, this.#openStore())
+    this.#channels.set(channel.id, channel)
+    return channel
+  }
+
+  /** Answers a GET with the stream that belongs to no request. The newest connection wins: the former ends. */
+  listen (reply: FastifyReply): void {
+    const channel = this.#standaloneChannel()
+    const sink = this.#newSink(channel)
+    channel.attach(sink)
+    sink.open(reply)
+  }
+
+  /**
+   * Answers a GET with the stream that an event was on, from behind that event.
+   * @throws MCP_ERR_EVENT_NOT_FOUND
+   */
+  async resume (lastEventId: EventId, reply: FastifyReply): Promise<void> {
+    const store = this.#openStore()
+    const streamId = store === undefined ? undefined : await findStream(store, lastEventId)
+    // an event of another session's stream is as good as none
+    if (streamId === undefined || !streamId.startsWith(`${this.id.slice(0, 13)}.`)) throw mcpError('MCP_ERR_EVENT_NOT_FOUND')
+    const live = this.#channels.get(streamId)
+    const channel = live ?? new Channel(streamId, store)
+    const sink = this.#newSink(channel)
+    channel.attach(sink, lastEventId)
+    sink.open(reply)
+    if (live === undefined) void channel.finish()
+  }
+
+  async close (error: CodedError = mcpError('MCP_ERR_SESSION_ENDED')): Promise<void> {
+    await (this.#closing ??= this.#close(error))
+  }
+
+  async #close (error: CodedError): Promise<void> {
+    this.#options.onend(this)
+    const channels = [...this.#channels.values()]
+    for (const exchange of new Set(this.#exchanges.values())) exchange.fail(error)
+    await Promise.all([this.#connection?.close(), ...channels.map(channel => channel.finish())])
+  }
+
+  /** The open exchange that a message can travel on; `undefined`: the standalone stream. */
+  #streamFor (relatedRequestId: string | undefined): Exchange | undefined {
+    const related = relatedRequestId === undefined ? undefined : this.#exchanges.get(relatedRequestId)
+    if (related?.canStream === true) return related
+    if (this.#standalone?.attached === true) return undefined
+    // nobody listens: the latest answer that is still open will be read, the standalone stream perhaps never
+    return [...this.#exchanges.values()].findLast(exchange => exchange.canStream)
+  }
+
+  #standaloneChannel (): Channel {
+    if (this.#standalone === undefined) {
+      this.#standalone = this.newChannel()
+      this.#standalone.prime(false)
+    }
+    return this.#standalone
+  }
+
+  #openStore (): EventStore | undefined {
+    return (this.#store ??= this.#options.newStore?.())
+  }
+
+  #newSink (channel: Channel): SseStream {
+    const { maxQueuedBytes, ticker } = this.#options
+    const sink: SseStream = new SseStream({
+      maxQueuedBytes,
+      ticker,
+      onclose: () => {
+        channel.detach(sink)
+        this.lastSeen = Date.now()
+      }
+    })
+    return sink
+  }
+
+  #readRevision (answer: Message): void {
+    const revision = answer.result?.['protocolVersion']
+    if (isLegacyRevision(revision)) this.#revision = revision
+    if (answer.error === undefined) return
+    // there is nothing to come back to; the answer itself goes out first
+    this.#refused = true
+    queueMicrotask(() => { void this.close() })
+  }
+}
+
+async function findStream (store: EventStore, eventId: EventId): Promise<string | undefined> {
+  try {
+    return await store.replayEventsAfter(eventId, { send: async () => {} })
+  } catch {
+    return undefined
+  }
+}

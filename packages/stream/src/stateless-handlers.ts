@@ -1,0 +1,69 @@
+import { METHOD_NOT_FOUND, Message, type Connect, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
+import type { EndpointSettings, Handlers, Ticker } from '@mcp-proxy/endpoint'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { checkBatch, readBody } from './body.js'
+import { Channel } from './channel.js'
+import { Exchange } from './exchange.js'
+import { acceptedKinds, requestRevision } from './headers.js'
+
+export interface StatelessHandlerOptions {
+  readonly settings: EndpointSettings
+  readonly connect: Connect
+  readonly ticker: Ticker
+  readonly log: FastifyBaseLogger
+}
+
+/** The endpoint without sessions: every POST is a connection of its own, which ends with the last answer. */
+export function statelessHandlers ({ settings, connect, ticker, log }: StatelessHandlerOptions): Handlers {
+  const { principal: principalOf, maxQueuedBytes } = settings
+
+  function post (request: FastifyRequest, reply: FastifyReply): void {
+    const kinds = acceptedKinds(request)
+    const body = readBody(request)
+    checkBatch(body, requestRevision(request, undefined))
+    if (body.requests.length === 0) {
+      // nothing is kept between requests that a notification could be about
+      reply.code(202).send()
+      return
+    }
+    const transport: Transport = {
+      send: (message, options) => {
+        if (message.kind === 'response') return exchange.answer(message, options?.status)
+        // without a session nobody could post the answer
+        if (message.kind === 'request') transport.onmessage?.(refusal(message))
+        else if (exchange.canStream) return exchange.send(message)
+      },
+      close: () => {},
+    }
+    const exchange = new Exchange({
+      ...kinds,
+      reply,
+      requests: body.requests,
+      batch: body.batch,
+      ticker,
+      maxQueuedBytes,
+      newChannel: () => new Channel('', undefined),
+      primes: false,
+      onhead: undefined,
+      onfinish: () => finish(),
+    })
+    const connection = connect(transport, { id: String(request.id), principal: principalOf(request), request, log })
+    const finish = (): void => {
+      connection.close().catch((err: unknown) => log.error({ err }, 'connection did not end cleanly'))
+    }
+    // nobody can come back for the answer: the call is cancelled
+    reply.raw.once('close', finish)
+    for (const message of [...body.others, ...body.requests]) receive(transport, message)
+  }
+
+  return { POST: post }
+}
+
+/** Called in a function of its own: `onmessage` is set by the time a message is passed on, which the compiler cannot see. */
+function receive (transport: Transport, message: Message): void {
+  transport.onmessage?.(message)
+}
+
+function refusal (request: Message): Message {
+  return Message.error(request.rawId as string, { code: METHOD_NOT_FOUND, message: `${request.method} cannot be answered by a client without a session` })
+}

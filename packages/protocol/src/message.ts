@@ -30,10 +30,16 @@ export class Message {
     this.#json = json
   }
 
-  /** Reads a line that a server wrote; `undefined` when it is not a JSON-RPC message. Takes ownership of the bytes. */
+  /**
+   * Reads a line that a server wrote; `undefined` when it is not a JSON-RPC message. Takes ownership of the bytes.
+   * Responses, which may be large and which nobody here looks into, are not parsed: the scan of their envelope suffices.
+   */
   static read (line: Buffer): Message | undefined {
     const envelope = readEnvelope(line)
-    return envelope === undefined ? undefined : new Message(line, envelope)
+    if (envelope === undefined) return undefined
+    if (envelope.kind === 'response') return new Message(line, envelope)
+    const json = tryParse(line)
+    return json === undefined ? undefined : new Message(line, envelope, json)
   }
 
   /**
@@ -130,6 +136,14 @@ function parseJson (bytes: Buffer): unknown {
     return JSON.parse(utf8.decode(bytes))
   } catch (cause) {
     throw mcpError('MCP_ERR_PARSE', { cause })
+  }
+}
+
+function tryParse (line: Buffer): JsonRpcMessage | undefined {
+  try {
+    return JSON.parse(line.toString()) as JsonRpcMessage
+  } catch {
+    return undefined
   }
 }
 

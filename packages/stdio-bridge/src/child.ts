@@ -99,12 +99,21 @@ export class Child {
     const reader = new LineReader(this.#settings.maxMessageBytes, {
       line: (line) => {
         const message = Message.read(line)
-        if (message !== undefined) onMessage(message)
+        if (message !== undefined) this.#guard(() => onMessage(message))
         else this.#log.warn({ childPid: this.pid, bytes: line.length, excerpt: excerpt(line) }, 'skipped a line on stdout that is not a JSON-RPC message; servers must log to stderr')
       },
-      oversize,
+      oversize: (head, tail) => this.#guard(() => oversize(head, tail)),
     })
     this.#process.stdout?.on('data', (chunk: Buffer) => reader.push(chunk)).on('end', () => reader.end())
+  }
+
+  /** One message that cannot be passed on must not end the proxy, which an error in a stream's handler would. */
+  #guard (pass: () => void): void {
+    try {
+      pass()
+    } catch (err) {
+      this.#log.error({ childPid: this.pid, err }, 'could not pass on a message of the server')
+    }
   }
 
   #readErrors (): void {

@@ -93,8 +93,7 @@ export class StreamSession implements Session, Transport {
   }
 
   newChannel (): Channel {
-    // the session id is a secret; its first part tells sessions apart and says whose stream an event id belongs to
-    const channel = new Channel(`${this.id.slice(0, 13)}.${this.#nextChannel++}`, this.#openStore())
+    const channel = new Channel(this.#streamPrefix + this.#nextChannel++, this.#openStore())
     this.#channels.set(channel.id, channel)
     return channel
   }
@@ -113,11 +112,16 @@ export class StreamSession implements Session, Transport {
    */
   async resume (lastEventId: EventId, reply: FastifyReply): Promise<void> {
     const store = this.#openStore()
-    const streamId = store === undefined ? undefined : await findStream(store, lastEventId)
+    const found = store === undefined ? undefined : await findStream(store, lastEventId)
     // an event of another session's stream is as good as none
-    if (streamId === undefined || !streamId.startsWith(`${this.id.slice(0, 13)}.`)) throw mcpError('MCP_ERR_EVENT_NOT_FOUND')
-    const live = this.#channels.get(streamId)
-    const channel = live ?? new Channel(streamId, store)
+    if (found === undefined || !found.streamId.startsWith(this.#streamPrefix)) throw mcpError('MCP_ERR_EVENT_NOT_FOUND')
+    const live = this.#channels.get(found.streamId)
+    if (live === undefined && found.missed === 0) {
+      // the stream has ended and the client has seen all of it; 204 tells it not to come again (HTML standard, 9.2.3)
+      reply.code(204).send()
+      return
+    }
+    const channel = live ?? new Channel(found.streamId, store)
     const sink = this.#newSink(channel)
     channel.attach(sink, lastEventId)
     sink.open(reply)
@@ -152,6 +156,11 @@ export class StreamSession implements Session, Transport {
     return this.#standalone
   }
 
+  /** Tells whose stream an event id belongs to. The whole session id is a secret; its first half suffices to tell sessions apart. */
+  get #streamPrefix (): string {
+    return `${this.id.slice(0, 18)}.`
+  }
+
   #openStore (): EventStore | undefined {
     return (this.#store ??= this.#options.newStore?.())
   }
@@ -179,9 +188,12 @@ export class StreamSession implements Session, Transport {
   }
 }
 
-async function findStream (store: EventStore, eventId: EventId): Promise<string | undefined> {
+/** The stream that an event was on, and how many events came behind it; `undefined` when the store does not know the event. */
+async function findStream (store: EventStore, eventId: EventId): Promise<{ streamId: string, missed: number } | undefined> {
+  let missed = 0
   try {
-    return await store.replayEventsAfter(eventId, { send: async () => {} })
+    const streamId = await store.replayEventsAfter(eventId, { send: async () => { missed++ } })
+    return { streamId, missed }
   } catch {
     return undefined
   }

@@ -1,4 +1,4 @@
-import type { Connect, Connection, FastifyBaseLogger, Message } from '@mcp-proxy/protocol'
+import type { Connect, ConnectContext, Connection, FastifyBaseLogger, Message } from '@mcp-proxy/protocol'
 import { declaresCallbacks } from './handshake.js'
 import { Mux } from './mux.js'
 import type { BridgeSettings } from './options.js'
@@ -33,11 +33,15 @@ export class Pool {
 
   readonly connect: Connect = (transport, context) => {
     let connection: Connection | undefined
+    // let go of after the first message: the context holds the whole HTTP request, the connection lives much longer
+    let pending: ConnectContext | undefined = context
     // a client shows by its first message what kind of child it needs
     transport.onmessage = (first) => {
-      const key = this.#keyOf(context.principal, first)
+      if (pending === undefined) return
+      const key = this.#keyOf(pending.principal, first)
       const mux = key === undefined ? this.#openExclusive() : this.#openShared(key)
-      connection = mux.attach(transport, context)
+      connection = mux.attach(transport, pending)
+      pending = undefined
       transport.onmessage?.(first)
     }
     return {

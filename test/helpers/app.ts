@@ -11,7 +11,7 @@ export function fixture (name: string): string {
 }
 
 /** What tap offers for cleaning up. */
-interface Teardown {
+export interface Teardown {
   teardown: (fn: () => unknown) => void
 }
 

@@ -1,0 +1,56 @@
+import t from 'tap'
+import { requiredScenarios, runSuite, serveDirectly, serveThroughProxy, suiteNode, type Check, type Findings } from './helpers/conformance.js'
+
+/** What the suite runs, against which server. The suite has no scenarios of its own for what is older than 2025-06-18. */
+const RUNS = [
+  { title: 'the requirements of 2025-11-25', selection: ['--requirements', '2025-11-25'], server: [] },
+  { title: 'all scenarios of 2025-06-18', selection: ['--suite', 'all', '--spec-version', '2025-06-18'], server: ['--revision', '2025-06-18'] },
+  { title: 'all scenarios of 2025-03-26', selection: ['--suite', 'all', '--spec-version', '2025-03-26'], server: ['--revision', '2025-03-26'] },
+  { title: 'the scenarios of 2025-06-18 with a server of 2025-03-26', selection: ['--suite', 'all', '--spec-version', '2025-06-18'], server: ['--revision', '2025-03-26'] },
+  { title: 'the scenarios of 2025-06-18 with a server of 2024-11-05', selection: ['--suite', 'all', '--spec-version', '2025-06-18'], server: ['--revision', '2024-11-05'] },
+] as const
+
+/** Checks that do not apply to the proxy, where the suite says so itself. */
+const MAY_NOT_APPLY: ReadonlyMap<string, string> = new Map([
+  ['server-sse-disconnect-resume', 'a stdio server has no HTTP stream to close, and the proxy does not close one early'],
+  ['server-sse-streams-functional', 'the proxy answers in JSON until something precedes the answer'],
+])
+
+const required = await requiredScenarios('2025-11-25')
+const node = await suiteNode()
+
+for (const { title, selection, server } of RUNS) {
+  await t.test(title, { skip: node === undefined && 'the suite needs Node 22' }, async (t) => {
+    const run = async (url: string): Promise<Findings> => await runSuite(t, String(node), url, selection)
+    const [direct, proxied] = await Promise.all([serveDirectly(t, server).then(run), serveThroughProxy(t, server).then(run)])
+
+    t.strictSame([...proxied.keys()].sort(), [...direct.keys()].sort(), 'the same scenarios ran')
+    if (selection[0] === '--requirements') t.strictSame(required.filter(scenario => !proxied.has(scenario)), [], 'every required scenario ran')
+
+    for (const [scenario, checks] of direct) {
+      t.test(scenario, async (t) => {
+        const through = proxied.get(scenario) ?? []
+        t.strictSame(worse(through, checks), [], 'no check is worse through the proxy')
+        if (required.includes(scenario)) t.strictSame(failures(through), [], 'no check fails through the proxy')
+        t.strictSame(failures(checks), [], 'the server itself passes')
+      })
+    }
+  })
+}
+
+t.test('the list of required scenarios was read', async (t) => {
+  t.ok(required.includes('server-initialize') && required.length >= 30, `${required.length} scenarios`)
+})
+
+/** What a check says that failed or warned. */
+function failures (checks: readonly Check[], statuses: ReadonlyArray<Check['status']> = ['FAILURE']): string[] {
+  return checks.filter(({ status }) => statuses.includes(status)).map(({ id, status, errorMessage }) => `${status} ${id}: ${errorMessage ?? ''}`)
+}
+
+/** Checks that fail or warn only through the proxy, and those that pass only without it. */
+function worse (proxied: readonly Check[], direct: readonly Check[]): string[] {
+  const known = new Set(direct.map(({ id, status }) => `${status} ${id}`))
+  const added = proxied.filter(({ id, status }) => !known.has(`${status} ${id}`))
+  const lost = direct.filter(({ id, status }) => status === 'SUCCESS' && !proxied.some(check => check.id === id && (check.status !== 'INFO' || MAY_NOT_APPLY.has(id))))
+  return [...failures(added, ['FAILURE', 'WARNING', 'SKIPPED']), ...lost.map(({ id }) => `not judged ${id}`)]
+}

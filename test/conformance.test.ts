@@ -6,7 +6,6 @@ const RUNS = [
   { title: 'the requirements of 2025-11-25', selection: ['--requirements', '2025-11-25'], server: [] },
   { title: 'all scenarios of 2025-06-18', selection: ['--suite', 'all', '--spec-version', '2025-06-18'], server: ['--revision', '2025-06-18'] },
   { title: 'all scenarios of 2025-03-26', selection: ['--suite', 'all', '--spec-version', '2025-03-26'], server: ['--revision', '2025-03-26'] },
-  { title: 'the scenarios of 2025-06-18 with a server of 2025-03-26', selection: ['--suite', 'all', '--spec-version', '2025-06-18'], server: ['--revision', '2025-03-26'] },
   { title: 'the scenarios of 2025-06-18 with a server of 2024-11-05', selection: ['--suite', 'all', '--spec-version', '2025-06-18'], server: ['--revision', '2024-11-05'] },
 ] as const
 
@@ -15,6 +14,9 @@ const MAY_NOT_APPLY: ReadonlyMap<string, string> = new Map([
   ['server-sse-disconnect-resume', 'a stdio server has no HTTP stream to close, and the proxy does not close one early'],
   ['server-sse-streams-functional', 'the proxy answers in JSON until something precedes the answer'],
 ])
+
+// a child is started for every session, a hundred in all
+t.setTimeout(110_000)
 
 const required = await requiredScenarios('2025-11-25')
 const node = await suiteNode()

@@ -4,6 +4,9 @@ import type { EventId, EventStore, SseStream } from '@mcp-proxy/endpoint'
 /** Stored where an event has an id but no message; stores only ever replay what is behind an event. */
 const NOTHING = {} as JsonRpcMessage
 
+/** Milliseconds that a client is asked to wait before it comes back to a stream whose connection broke. */
+export const RECONNECT_DELAY = 1_000
+
 /**
  * One event stream of a session, which outlives the connections that carry it: what is said while none does is kept in
  * the event store and follows when the client is back (2025-11-25, "Resumability and Redelivery").
@@ -41,7 +44,7 @@ export class Channel {
     if (this.#store === undefined) return
     void this.#put(NOTHING, (id) => {
       this.#cursor = id
-      if (show) void this.#sink?.write({ id, data: '' })
+      if (show) void this.#sink?.write({ id, data: '', retry: RECONNECT_DELAY })
     })
   }
 

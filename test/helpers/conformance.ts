@@ -50,11 +50,17 @@ export async function suiteNode (): Promise<string | undefined> {
 /** Runs scenarios against a server, all of a selection in one process. */
 export async function runSuite (t: Teardown, node: string, url: string, selection: readonly string[]): Promise<Findings> {
   const folder = await mkdtemp(join(tmpdir(), 'conformance-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
-  const said = await new Promise<string>((resolve) => {
+  const stop = new AbortController()
+  const run = new Promise<string>((resolve) => {
     // the exit code says that something failed: so do the results, and what
-    execFile(node, [SUITE, 'server', '--url', url, ...selection, '--output-dir', folder], { maxBuffer: 64 * 1024 * 1024, timeout: 100_000 }, (_error, stdout, stderr) => resolve(stdout + stderr))
+    execFile(node, [SUITE, 'server', '--url', url, ...selection, '--output-dir', folder], { maxBuffer: 64 * 1024 * 1024, signal: stop.signal }, (_error, stdout, stderr) => resolve(stdout + stderr))
   })
+  t.teardown(async () => {
+    stop.abort()
+    await run
+    await rm(folder, { recursive: true, force: true })
+  })
+  const said = await run
   const findings = new Map<string, readonly Check[]>()
   for (const entry of await readdir(folder)) {
     const scenario = RESULTS.exec(entry)?.[1]

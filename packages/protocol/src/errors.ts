@@ -39,6 +39,9 @@ const table = {
   MCP_ERR_CHILD_HANDSHAKE: [502, -32000, 'The MCP server %s did not complete the handshake: %s'],
   MCP_ERR_CHILD_MESSAGE_SIZE: [502, -32603, 'The answer of the MCP server is larger than the limit of %d bytes'],
   MCP_ERR_REQUEST_TIMEOUT: [504, -32001, 'No answer from the MCP server within %d ms'],
+  MCP_ERR_CHILD_UNAVAILABLE: [503, -32000, 'The MCP server %s keeps failing and is left alone: try again in %d s'],
+  MCP_ERR_CHILD_LIMIT: [503, -32000, 'All %d processes of the MCP server are in use: try again later'],
+  MCP_ERR_CALL_LIMIT: [503, -32000, 'This client has %d calls open: wait for an answer'],
   MCP_ERR_STOPPED: [503, -32000, 'The proxy has stopped the MCP server'],
   MCP_ERR_CALLBACK: [500, -32603, '%s cannot be answered: this server is shared and the proxy cannot tell which client is meant. Use isolation "auto" or "session"'],
 
@@ -55,6 +58,8 @@ export type McpErrorCode = keyof typeof table
 export interface CodedError extends Error {
   readonly code: string
   readonly statusCode?: number | undefined
+  /** Seconds after which it may be tried again. */
+  readonly retryAfter?: number | undefined
   /** The last lines a server wrote to stderr before it was lost. For the operator: clients never see it. */
   readonly stderr?: readonly string[] | undefined
   /** More for the client, beside the code. */

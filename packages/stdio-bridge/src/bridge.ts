@@ -1,6 +1,14 @@
 import { readOptions, type StdioBridgeOptions } from './options.js'
+import { BridgeEvents } from './events.js'
 import { Pool, type ChildStatus } from './pool.js'
 import type { Connect, FastifyBaseLogger } from '@mcp-proxy/protocol'
+
+/** A bridge at one moment. */
+export interface BridgeStatus {
+  readonly children: ChildStatus[]
+  /** Clients that wait for a child. */
+  readonly queued: number
+}
 
 /** Child processes that run one stdio MCP server. */
 export interface McpBridge {
@@ -13,8 +21,10 @@ export interface McpBridge {
    * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE
    */
   start: () => Promise<void>
-  /** The children as they are now. */
-  status: () => ChildStatus[]
+  /** What happens to the children, as typed events; also published on the diagnostics channel `mcp-proxy:bridge`. */
+  readonly events: BridgeEvents
+  /** The children as they are now, and how many clients wait for one. */
+  status: () => BridgeStatus
   /** Ends all children. */
   close: () => Promise<void>
 }
@@ -25,12 +35,14 @@ export interface McpBridge {
  */
 export function createBridge (options: StdioBridgeOptions, log: FastifyBaseLogger): McpBridge {
   const settings = readOptions(options)
-  const pool = new Pool(settings, log)
+  const events = new BridgeEvents()
+  const pool = new Pool(settings, log, events)
   return {
     name: settings.name,
     connect: pool.connect,
     start: () => pool.start(),
-    status: () => pool.status(),
+    events,
+    status: () => ({ children: pool.status(), queued: pool.queued }),
     close: () => pool.close(),
   }
 }

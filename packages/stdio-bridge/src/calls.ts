@@ -11,41 +11,52 @@ export interface Call {
   readonly method: string
   /** The token under which the client wants progress, as JSON text. */
   readonly progressToken: string | undefined
+  /** `Date.now()` at which it came. */
+  readonly since: number
   /** `Date.now()` at which it is given up; `Infinity` is never. */
-  readonly deadline: number
+  deadline: number
   /** Runs before a successful answer goes to the client. */
   readonly onsuccess: (() => void) | undefined
 }
 
+export interface CallsOptions {
+  /** Milliseconds until a call is given up; `0` is never. */
+  readonly timeout: number
+  /** Progress starts that time anew. */
+  readonly renew: boolean
+  /** Milliseconds until a call is given up whatever progress it makes; `0` is never. */
+  readonly total: number
+  /**
+   * Leave progress tokens as the client chose them: with one client they cannot clash, and progress may go on after the
+   * answer, for a task.
+   */
+  readonly keepTokens: boolean
+}
+
 /** The open calls of one child. Each has an id of its own there, so equal ids of different clients never meet. */
 export class Calls {
-  readonly #timeout: number
-  readonly #keepTokens: boolean
+  readonly #options: CallsOptions
   readonly #byId = new Map<string, Call>()
   readonly #byToken = new Map<string, Call>()
   #next = 1
 
-  /**
-   * @param timeout milliseconds, `0` is never
-   * @param keepTokens leave progress tokens as the client chose them: with one client they cannot clash, and progress may
-   *   go on after the answer, for a task
-   */
-  constructor (timeout: number, keepTokens: boolean) {
-    this.#timeout = timeout
-    this.#keepTokens = keepTokens
+  constructor (options: CallsOptions) {
+    this.#options = options
   }
 
   get size (): number { return this.#byId.size }
 
   open (peer: Peer, request: Message, onsuccess?: () => void): Call {
     const id = String(this.#next++)
+    const since = Date.now()
     const call: Call = {
       id,
       peer,
       rawId: request.rawId as string,
       method: request.method as string,
       progressToken: readProgressToken(request),
-      deadline: this.#timeout === 0 ? Infinity : Date.now() + this.#timeout,
+      since,
+      deadline: this.#deadline(since, since),
       onsuccess,
     }
     this.#byId.set(id, call)
@@ -58,7 +69,7 @@ export class Calls {
   /** The progress token that the child knows the call under, as JSON text. */
   tokenOf (call: Call): string | undefined {
     if (call.progressToken === undefined) return undefined
-    return this.#keepTokens ? idKey(call.progressToken) : call.id
+    return this.#options.keepTokens ? idKey(call.progressToken) : call.id
   }
 
   byId (id: string | undefined): Call | undefined {
@@ -77,14 +88,14 @@ export class Calls {
     if (token !== undefined && this.#byToken.get(token) === call) this.#byToken.delete(token)
   }
 
-  /** Calls whose time is up. All have the same time to live, so the oldest come first. */
+  /** The call is making progress: its time starts anew, where that is wanted. */
+  renew (call: Call): void {
+    if (this.#options.renew) call.deadline = this.#deadline(call.since, Date.now())
+  }
+
+  /** Calls whose time is up. */
   expired (now: number): Call[] {
-    const found: Call[] = []
-    for (const call of this.#byId.values()) {
-      if (call.deadline > now) break
-      found.push(call)
-    }
-    return found
+    return [...this.#byId.values()].filter(call => call.deadline <= now)
   }
 
   /** Closes and returns all of them. */
@@ -92,6 +103,12 @@ export class Calls {
     const all = [...this.#byId.values()]
     for (const call of all) this.close(call)
     return all
+  }
+
+  #deadline (since: number, now: number): number {
+    const { timeout, total } = this.#options
+    if (timeout === 0) return Infinity
+    return Math.min(now + timeout, total === 0 ? Infinity : since + total)
   }
 }
 

@@ -3,14 +3,23 @@ import { Calls, type Call } from './calls.js'
 import { OwnCalls } from './own-calls.js'
 import { Subscriptions } from './subscriptions.js'
 import type { Child } from './child.js'
+import type { BridgeEvents } from './events.js'
 import type { BridgeSettings } from './options.js'
 import type { Peer } from './peer.js'
+
+export interface HubOptions {
+  readonly settings: BridgeSettings
+  readonly log: FastifyBaseLogger
+  readonly events: BridgeEvents
+  /** One client has the child to itself: its own handshake goes through, and whatever the child says is meant for it. */
+  readonly exclusive: boolean
+}
 
 /** What the two directions of a mux share: the child, the clients, and what is open between them. */
 export class Hub {
   readonly settings: BridgeSettings
   readonly log: FastifyBaseLogger
-  /** One client has the child to itself: its own handshake goes through, and whatever the child says is meant for it. */
+  readonly events: BridgeEvents
   readonly exclusive: boolean
   readonly peers: Set<Peer> = new Set()
   readonly calls: Calls
@@ -22,11 +31,15 @@ export class Hub {
   /** Clients of different principals have used the child. */
   mixed = false
 
-  constructor (settings: BridgeSettings, log: FastifyBaseLogger, exclusive: boolean) {
+  /** Called for each call that the server has answered: it is of use. */
+  onworked: () => void = () => {}
+
+  constructor ({ settings, log, events, exclusive }: HubOptions) {
     this.settings = settings
     this.log = log
+    this.events = events
     this.exclusive = exclusive
-    this.calls = new Calls(settings.requestTimeout, exclusive)
+    this.calls = new Calls({ timeout: settings.requestTimeout, total: settings.maxTotalTimeout, renew: settings.resetTimeoutOnProgress, keepTokens: exclusive })
     this.own = new OwnCalls(message => this.send(message))
   }
 
@@ -53,7 +66,7 @@ export class Hub {
 
   /** Answers a request that never reached the server: HTTP has a status for that. */
   refuse (peer: Peer, rawId: string, error: CodedError): void {
-    this.deliver(peer, Message.error(rawId, toRpcError(error)), { status: error.statusCode })
+    this.deliver(peer, Message.error(rawId, toRpcError(error)), { status: error.statusCode, retryAfter: error.retryAfter })
   }
 
   /** Gives a call up and tells the server so. */

@@ -21,11 +21,13 @@ const plugin: FastifyPluginAsync<StdioBridgeOptions> = async (fastify, options) 
 export const mcpStdioBridge: FastifyPluginAsync<StdioBridgeOptions> = fp(plugin, { name: '@mcp-proxy/stdio-bridge', fastify: '5.x' })
 export default mcpStdioBridge
 
-export { createBridge, type McpBridge } from './bridge.js'
+export { createBridge, type BridgeStatus, type McpBridge } from './bridge.js'
+export { DIAGNOSTICS_CHANNEL, type BridgeEventMap, type BridgeEvents } from './events.js'
 export { splitCommandLine } from './command-line.js'
 export { SAFE_VARIABLES } from './environment.js'
 export {
   DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_REQUEST_TIMEOUT, DEFAULT_START_TIMEOUT, DEFAULT_STOP_TIMEOUT, ISOLATIONS,
-  type EnvironmentPolicy, type Isolation, type StdioBridgeOptions
+  type ChildEnv, type EnvironmentPolicy, type Isolation, type IsolationKey, type StdioBridgeOptions, type WarmOptions
 } from './options.js'
 export type { ChildStatus } from './pool.js'
+export type { RestartPolicy } from './restarts.js'

@@ -1,5 +1,6 @@
-import { checkInteger, mcpError } from '@mcp-proxy/protocol'
+import { checkInteger, mcpError, type ConnectContext } from '@mcp-proxy/protocol'
 import { splitCommandLine } from './command-line.js'
+import type { RestartPolicy } from './restarts.js'
 
 /**
  * Which child process serves whom.
@@ -7,11 +8,26 @@ import { splitCommandLine } from './command-line.js'
  * - `shared`: one child for everybody. Least memory; server-to-client requests cannot be answered.
  * - `session`: a child per MCP session. Full fidelity: identity, capabilities, callbacks, state.
  * - `principal`: a child per authenticated user; whoever is not authenticated shares one.
+ * - `request`: a child per call, from a warm pool: for servers that are not trusted, or leak.
  * - `auto`: shared, until a client declares sampling, elicitation or roots; that session gets a child of its own.
  */
-export type Isolation = 'shared' | 'session' | 'principal' | 'auto'
+export type Isolation = 'shared' | 'session' | 'principal' | 'request' | 'auto'
 
-export const ISOLATIONS: readonly Isolation[] = ['shared', 'session', 'principal', 'auto']
+export const ISOLATIONS: readonly Isolation[] = ['auto', 'shared', 'session', 'principal', 'request']
+
+/** Names what the clients of one child have in common; `undefined` gives a client a child of its own. */
+export type IsolationKey = (context: ConnectContext) => string | undefined
+
+/** Variables for the child of a client: credentials, say, from its headers or for its principal. */
+export type ChildEnv = (context: ConnectContext) => Record<string, string>
+
+/** Children kept ready for `isolation: 'request'`. */
+export interface WarmOptions {
+  /** Children that wait for a call, for each kind of client. @default 2 */
+  readonly size: number
+  /** Calls that a child serves before it is replaced. @default 1 */
+  readonly recycleAfter: number
+}
 
 /** How much of the proxy's own environment a child inherits; names under `MCP_PROXY_` never are. */
 export type EnvironmentPolicy = 'safe' | 'all' | readonly string[]
@@ -30,7 +46,20 @@ export interface StdioBridgeOptions {
   /** What the child inherits: a few harmless variables, all, or the named ones. @default 'safe' */
   environment?: EnvironmentPolicy | undefined
   /** Which child serves whom. @default 'auto' */
-  isolation?: Isolation | undefined
+  isolation?: Isolation | IsolationKey | undefined
+  /**
+   * More variables for a child, from the client that it is started for. Refused with `shared` and `auto`: one client's
+   * credentials would serve all.
+   */
+  childEnv?: ChildEnv | undefined
+  /** Children at once; whoever needs one more waits. @default 100 */
+  maxChildren?: number | undefined
+  /** Milliseconds that a client waits for a child before it is refused with 503. @default 10_000 */
+  queueTimeout?: number | undefined
+  /** Milliseconds without a client after which a child that several can share ends. `0` is never. @default 300_000; never for the child that all share */
+  childIdleTimeout?: number | undefined
+  /** Children kept ready for `isolation: 'request'`. */
+  warm?: Partial<WarmOptions> | undefined
   /** What the server is called in logs and errors. @default the program's name */
   name?: string | undefined
   /** Milliseconds a child may take from its start to the end of the handshake. @default 60_000 */
@@ -39,6 +68,18 @@ export interface StdioBridgeOptions {
   requestTimeout?: number | undefined
   /** Milliseconds that each step of stopping waits: after the end of stdin, and after SIGTERM. @default 2_000 */
   stopTimeout?: number | undefined
+  /** Progress on a call starts its `requestTimeout` anew. @default false */
+  resetTimeoutOnProgress?: boolean | undefined
+  /** Milliseconds until a call fails whatever progress it makes. `0` is never. @default 3_600_000 */
+  maxTotalTimeout?: number | undefined
+  /** Calls that one client may have open; one more is refused. @default 1_000 */
+  maxPendingCalls?: number | undefined
+  /** Milliseconds between pings that show that a child still answers. `0` is none. @default 0 */
+  pingInterval?: number | undefined
+  /** Milliseconds that a child may take to answer a ping before it is ended. @default 10_000 */
+  pingTimeout?: number | undefined
+  /** When a child that was lost is started again. */
+  restart?: Partial<RestartPolicy> | undefined
   /** Bytes of the largest message a child may send; a larger one fails its call alone. @default 67_108_864 */
   maxMessageBytes?: number | undefined
 }
@@ -48,6 +89,15 @@ export const DEFAULT_REQUEST_TIMEOUT = 300_000
 export const DEFAULT_STOP_TIMEOUT = 2_000
 export const DEFAULT_MAX_MESSAGE_BYTES: number = 64 * 1024 * 1024
 
+export const DEFAULT_MAX_TOTAL_TIMEOUT = 3_600_000
+export const DEFAULT_MAX_PENDING_CALLS = 1_000
+export const DEFAULT_PING_TIMEOUT = 10_000
+export const DEFAULT_MAX_CHILDREN = 100
+export const DEFAULT_QUEUE_TIMEOUT = 10_000
+export const DEFAULT_CHILD_IDLE_TIMEOUT = 300_000
+export const DEFAULT_WARM: WarmOptions = { size: 2, recycleAfter: 1 }
+export const DEFAULT_RESTART: RestartPolicy = { delay: 250, maxDelay: 10_000, maxFailures: 5, coolDown: 30_000 }
+
 /** The options of a bridge, checked and complete. */
 export interface BridgeSettings {
   readonly file: string
@@ -56,12 +106,23 @@ export interface BridgeSettings {
   readonly cwd: string | undefined
   readonly env: Readonly<Record<string, string>>
   readonly environment: EnvironmentPolicy
-  readonly isolation: Isolation
+  readonly isolation: Isolation | IsolationKey
   readonly name: string
   readonly startTimeout: number
   readonly requestTimeout: number
   readonly stopTimeout: number
   readonly maxMessageBytes: number
+  readonly resetTimeoutOnProgress: boolean
+  readonly maxTotalTimeout: number
+  readonly maxPendingCalls: number
+  readonly pingInterval: number
+  readonly pingTimeout: number
+  readonly restart: RestartPolicy
+  readonly childEnv: ChildEnv | undefined
+  readonly maxChildren: number
+  readonly queueTimeout: number
+  readonly childIdleTimeout: number | undefined
+  readonly warm: WarmOptions
 }
 
 /** @throws MCP_ERR_OPTION, MCP_ERR_COMMAND */
@@ -69,9 +130,12 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
   const { shell = false, args = [], isolation = 'auto', environment = 'safe' } = options
   const [file, ...rest] = readCommand(options.command, shell)
   if (file === undefined || file === '') throw mcpError('MCP_ERR_OPTION', 'command', 'a command line or a list of program and arguments', JSON.stringify(options.command) ?? 'missing')
-  if (!ISOLATIONS.includes(isolation)) throw mcpError('MCP_ERR_OPTION', 'isolation', `one of ${ISOLATIONS.join(', ')}`, JSON.stringify(isolation))
+  if (typeof isolation !== 'function' && !ISOLATIONS.includes(isolation)) throw mcpError('MCP_ERR_OPTION', 'isolation', `one of ${ISOLATIONS.join(', ')}, or a function`, JSON.stringify(isolation))
   if (environment !== 'safe' && environment !== 'all' && !isStringList(environment)) throw mcpError('MCP_ERR_OPTION', 'environment', '"safe", "all" or a list of names', JSON.stringify(environment))
   if (!isStringList(args)) throw mcpError('MCP_ERR_OPTION', 'args', 'a list of strings', JSON.stringify(args))
+  if (options.childEnv !== undefined && (isolation === 'shared' || isolation === 'auto' || isolation === 'request')) {
+    throw mcpError('MCP_ERR_OPTION', 'childEnv', 'used with isolation session or principal, or a function: other children serve several clients', `used with ${isolation}`)
+  }
   return {
     file,
     args: [...rest, ...args],
@@ -85,6 +149,29 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
     requestTimeout: checkInteger('requestTimeout', options.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT),
     stopTimeout: checkInteger('stopTimeout', options.stopTimeout ?? DEFAULT_STOP_TIMEOUT, 1),
     maxMessageBytes: checkInteger('maxMessageBytes', options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES, 1024),
+    resetTimeoutOnProgress: options.resetTimeoutOnProgress ?? false,
+    maxTotalTimeout: checkInteger('maxTotalTimeout', options.maxTotalTimeout ?? DEFAULT_MAX_TOTAL_TIMEOUT),
+    maxPendingCalls: checkInteger('maxPendingCalls', options.maxPendingCalls ?? DEFAULT_MAX_PENDING_CALLS, 1),
+    pingInterval: checkInteger('pingInterval', options.pingInterval ?? 0),
+    pingTimeout: checkInteger('pingTimeout', options.pingTimeout ?? DEFAULT_PING_TIMEOUT, 1),
+    restart: readRestart(options.restart),
+    childEnv: options.childEnv,
+    maxChildren: checkInteger('maxChildren', options.maxChildren ?? DEFAULT_MAX_CHILDREN, 1),
+    queueTimeout: checkInteger('queueTimeout', options.queueTimeout ?? DEFAULT_QUEUE_TIMEOUT),
+    childIdleTimeout: options.childIdleTimeout === undefined ? undefined : checkInteger('childIdleTimeout', options.childIdleTimeout),
+    warm: {
+      size: checkInteger('warm.size', options.warm?.size ?? DEFAULT_WARM.size),
+      recycleAfter: checkInteger('warm.recycleAfter', options.warm?.recycleAfter ?? DEFAULT_WARM.recycleAfter, 1),
+    },
+  }
+}
+
+function readRestart (given: Partial<RestartPolicy> = {}): RestartPolicy {
+  return {
+    delay: checkInteger('restart.delay', given.delay ?? DEFAULT_RESTART.delay, 1),
+    maxDelay: checkInteger('restart.maxDelay', given.maxDelay ?? DEFAULT_RESTART.maxDelay, 1),
+    maxFailures: checkInteger('restart.maxFailures', given.maxFailures ?? DEFAULT_RESTART.maxFailures, 1),
+    coolDown: checkInteger('restart.coolDown', given.coolDown ?? DEFAULT_RESTART.coolDown, 1),
   }
 }
 

@@ -12,16 +12,18 @@ export class Peer {
   readonly callbacks: Map<string, string> = new Map()
   /** The least severe log level the client wants; `undefined` until it says so. */
   logLevel: string | undefined
-  #nextCallback = 1
+  readonly #newCallbackId: () => number
 
-  constructor (transport: Transport, id: string) {
+  /** @param newCallbackId where ids for requests of the server come from, when several children serve one client */
+  constructor (transport: Transport, id: string, newCallbackId: () => number = counter()) {
     this.transport = transport
     this.id = id
+    this.#newCallbackId = newCallbackId
   }
 
   /** A fresh id for a request of the child: never used twice in a session, also not after the child was started anew. */
   openCallback (childId: string): string {
-    const id = String(this.#nextCallback++)
+    const id = String(this.#newCallbackId())
     this.callbacks.set(id, childId)
     return id
   }
@@ -32,4 +34,9 @@ export class Peer {
     const [id] = this.calls.keys()
     return id
   }
+}
+
+function counter (): () => number {
+  let next = 1
+  return () => next++
 }

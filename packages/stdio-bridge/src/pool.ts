@@ -1,51 +1,84 @@
-import type { Connect, ConnectContext, Connection, FastifyBaseLogger, Message } from '@mcp-proxy/protocol'
+import { Message, mcpError, toRpcError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
 import { declaresCallbacks } from './handshake.js'
+import { LeaseRouter } from './lease-router.js'
 import { Mux } from './mux.js'
-import type { BridgeSettings } from './options.js'
+import { DEFAULT_CHILD_IDLE_TIMEOUT, type BridgeSettings } from './options.js'
+import { pass } from './pass.js'
+import { Slots } from './slots.js'
+import { WarmPool } from './warm-pool.js'
+import type { BridgeEvents } from './events.js'
+import type { SupervisorState } from './supervisor.js'
 
 /** What the bridge knows of one child. */
 export interface ChildStatus {
-  /** What the child is shared by: everybody, one principal, or one session. */
-  readonly scope: 'shared' | 'principal' | 'session'
-  readonly state: 'idle' | 'starting' | 'ready' | 'closed'
+  /** What the child is shared by: everybody, the clients of one key (a principal, say), or one session or call. */
+  readonly scope: 'shared' | 'key' | 'session'
+  readonly state: SupervisorState
   readonly pid: number | undefined
   /** Clients that are connected to it. */
   readonly clients: number
   /** Calls that it is working on. */
   readonly calls: number
+  /** Processes that were lost in its place. */
+  readonly losses: number
   /** The last lines it wrote to stderr. */
   readonly stderr: readonly string[]
 }
 
-/** Decides which child serves whom, by the bridge's isolation. */
+const SHARED = 'shared'
+
+/** Decides which child serves whom, by the bridge's isolation, and how many there are. */
 export class Pool {
   readonly #settings: BridgeSettings
   readonly #log: FastifyBaseLogger
-  /** Children that several clients use, by what those have in common. */
+  readonly #events: BridgeEvents
+  readonly #slots: Slots
+  /** Children that several clients use, by what those have in common. The order is that of use. */
   readonly #shared = new Map<string, Mux>()
   readonly #exclusive = new Set<Mux>()
+  readonly #warm: WarmPool
   #closed = false
 
-  constructor (settings: BridgeSettings, log: FastifyBaseLogger) {
+  constructor (settings: BridgeSettings, log: FastifyBaseLogger, events: BridgeEvents) {
     this.#settings = settings
     this.#log = log
+    this.#events = events
+    this.#slots = new Slots(settings.maxChildren, settings.queueTimeout)
+    this.#warm = new WarmPool({
+      size: settings.warm.size,
+      recycleAfter: settings.warm.recycleAfter,
+      open: async () => await this.#room() ? this.#openExclusive(settings) : undefined,
+      log,
+    })
   }
 
   readonly connect: Connect = (transport, context) => {
     let connection: Connection | undefined
     // let go of after the first message: the context holds the whole HTTP request, the connection lives much longer
     let pending: ConnectContext | undefined = context
+    let closed = false
     // a client shows by its first message what kind of child it needs
     transport.onmessage = (first) => {
       if (pending === undefined) return
-      const key = this.#keyOf(pending.principal, first)
-      const mux = key === undefined ? this.#openExclusive() : this.#openShared(key)
-      connection = mux.attach(transport, pending)
+      const place = this.#place(transport, pending, first)
       pending = undefined
-      transport.onmessage?.(first)
+      if (place instanceof Promise) {
+        const early = [first]
+        transport.onmessage = message => { early.push(message) }
+        void place.then((granted) => {
+          connection = granted
+          if (closed) void granted?.close()
+          else if (granted === undefined) transport.onmessage = message => this.#refuse(transport, message)
+          for (const message of early) pass(transport, message)
+        })
+      } else {
+        connection = place
+        pass(transport, first)
+      }
     }
     return {
       close: async () => {
+        closed = true
         transport.onmessage = undefined
         await connection?.close()
       }
@@ -53,67 +86,129 @@ export class Pool {
   }
 
   /**
-   * Starts a child and shakes hands with it, to know early that it works. It stays if clients are going to share it.
+   * Starts a child and shakes hands with it, to know early that it works. It stays if it can be of use later.
    * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE
    */
   async start (): Promise<void> {
     const { isolation } = this.#settings
     if (isolation === 'shared' || isolation === 'auto') {
-      await this.#openShared(SHARED).start()
-      return
-    }
-    const trial = this.#openExclusive()
-    try {
-      await trial.start()
-    } finally {
-      await trial.close()
+      let mux = this.#shared.get(SHARED)
+      if (mux === undefined && await this.#room()) mux = this.#shared.get(SHARED) ?? this.#openShared(SHARED, this.#settings)
+      await mux?.start()
+    } else if (isolation === 'request') {
+      const lease = await this.#warm.lease('')
+      lease?.release(false)
+    } else if (await this.#room()) {
+      const trial = this.#openExclusive(this.#settings)
+      try {
+        await trial.start()
+      } finally {
+        await trial.close()
+      }
     }
   }
 
   status (): ChildStatus[] {
     const describe = (mux: Mux, scope: ChildStatus['scope']): ChildStatus => ({
-      scope, state: mux.state, pid: mux.child?.pid, clients: mux.clients, calls: mux.calls, stderr: [...mux.child?.stderrTail ?? []]
+      scope, state: mux.state, pid: mux.child?.pid, clients: mux.clients, calls: mux.calls, losses: mux.losses, stderr: [...mux.child?.stderrTail ?? []]
     })
     return [
-      ...[...this.#shared].map(([key, mux]) => describe(mux, key === SHARED ? 'shared' : 'principal')),
+      ...[...this.#shared].map(([key, mux]) => describe(mux, key === SHARED ? 'shared' : 'key')),
       ...[...this.#exclusive].map(mux => describe(mux, 'session')),
     ]
   }
 
+  /** Clients that wait for a child. */
+  get queued (): number { return this.#slots.waiting }
+
   async close (): Promise<void> {
     this.#closed = true
+    this.#warm.close()
     await Promise.all([...this.#shared.values(), ...this.#exclusive].map(mux => mux.close()))
   }
 
+  /** Finds what answers a client; a promise where it has to wait for room, of nothing when there was none in time. */
+  #place (transport: Transport, context: ConnectContext, first: Message): Connection | Promise<Connection | undefined> {
+    if (this.#settings.isolation === 'request') {
+      const { maxChildren, maxPendingCalls } = this.#settings
+      return new LeaseRouter({ pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
+    }
+    const key = this.#keyOf(context, first)
+    const open = key === undefined ? undefined : this.#shared.get(key)
+    if (key !== undefined && open !== undefined) {
+      this.#touch(key, open)
+      return open.attach(transport, context)
+    }
+    const settings = this.#settingsFor(context)
+    const attach = (): Connection => (key === undefined ? this.#openExclusive(settings) : this.#shared.get(key) ?? this.#openShared(key, settings)).attach(transport, context)
+    const room = this.#room()
+    return room === true ? attach() : room.then(granted => granted ? attach() : undefined)
+  }
+
   /** What the client shares a child by; `undefined` when it gets one of its own. */
-  #keyOf (principal: string | undefined, first: Message): string | undefined {
-    switch (this.#settings.isolation) {
-      case 'shared': return SHARED
-      case 'session': return undefined
-      case 'principal': return principal === undefined ? SHARED : `principal ${principal}`
+  #keyOf (context: ConnectContext, first: Message): string | undefined {
+    const { isolation, childEnv } = this.#settings
+    if (typeof isolation === 'function') {
+      const key = isolation(context)
+      return key === undefined ? undefined : `key ${key}`
+    }
+    switch (isolation) {
+      case 'principal':
+        // what a child was given for one stranger must not serve the next
+        if (context.principal === undefined) return childEnv === undefined ? SHARED : undefined
+        return `principal ${context.principal}`
       case 'auto': return first.method === 'initialize' && declaresCallbacks(first) ? undefined : SHARED
+      case 'shared': return SHARED
+      default: return undefined
     }
   }
 
-  #openShared (key: string): Mux {
-    const open = this.#shared.get(key)
-    if (open !== undefined) return open
-    const mux = this.#newMux(false)
+  /** Takes room for one more child; one that serves nobody makes way. */
+  #room (): true | Promise<boolean> {
+    if (this.#slots.taken >= this.#settings.maxChildren) {
+      for (const [key, mux] of this.#shared) {
+        if (mux.clients > 0 || mux.calls > 0) continue
+        this.#shared.delete(key)
+        void mux.close()
+        break
+      }
+    }
+    return this.#slots.take()
+  }
+
+  #settingsFor (context: ConnectContext): BridgeSettings {
+    const { childEnv } = this.#settings
+    return childEnv === undefined ? this.#settings : { ...this.#settings, env: { ...this.#settings.env, ...childEnv(context) } }
+  }
+
+  #openShared (key: string, settings: BridgeSettings): Mux {
+    // the child of everybody stays, unless told otherwise: it may hold state, and somebody will come again
+    const idleTimeout = settings.childIdleTimeout ?? (key === SHARED ? 0 : DEFAULT_CHILD_IDLE_TIMEOUT)
+    const mux = this.#newMux(settings, { exclusive: false, idleTimeout, forget: () => { if (this.#shared.get(key) === mux) this.#shared.delete(key) } })
     this.#shared.set(key, mux)
     return mux
   }
 
-  #openExclusive (): Mux {
-    const mux = this.#newMux(true, () => this.#exclusive.delete(mux))
+  #openExclusive (settings: BridgeSettings): Mux {
+    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) } })
     this.#exclusive.add(mux)
     return mux
   }
 
-  #newMux (exclusive: boolean, onclose?: () => void): Mux {
-    const mux = new Mux({ settings: this.#settings, log: this.#log, exclusive, onclose })
+  #newMux (settings: BridgeSettings, { exclusive, idleTimeout, forget }: { exclusive: boolean, idleTimeout: number, forget: () => void }): Mux {
+    const mux = new Mux({ settings, log: this.#log, events: this.#events, exclusive, idleTimeout, onclose: forget, onended: () => this.#slots.give() })
     if (this.#closed) void mux.close()
     return mux
   }
-}
 
-const SHARED = 'shared'
+  #touch (key: string, mux: Mux): void {
+    this.#shared.delete(key)
+    this.#shared.set(key, mux)
+  }
+
+  #refuse (transport: Transport, { kind, rawId }: Message): void {
+    if (kind !== 'request') return
+    const error = mcpError('MCP_ERR_CHILD_LIMIT', this.#settings.maxChildren)
+    void transport.send(Message.error(rawId as string, toRpcError(error)), { status: error.statusCode, retryAfter: 1 })
+  }
+}

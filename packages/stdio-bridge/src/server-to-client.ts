@@ -28,6 +28,7 @@ function answer (hub: Hub, message: Message): void {
     return
   }
   hub.calls.close(call)
+  hub.onworked()
   if (call.onsuccess !== undefined && message.error === undefined) call.onsuccess()
   hub.deliver(call.peer, message.rewrite(call.rawId))
 }
@@ -72,6 +73,7 @@ function notification (hub: Hub, message: Message): void {
 function progress (hub: Hub, message: Message): void {
   const call = hub.calls.byToken(message.raw(PROGRESS_TOKEN))
   if (call !== undefined) {
+    hub.calls.renew(call)
     hub.deliver(call.peer, message.rewrite(undefined, [[PROGRESS_TOKEN, call.progressToken as string]]), { relatedRequestId: call.rawId })
   } else if (hub.exclusive) {
     broadcast(hub, message, () => true)

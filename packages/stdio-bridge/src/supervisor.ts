@@ -1,0 +1,217 @@
+import { mcpError, type CodedError } from '@mcp-proxy/protocol'
+import { Child, type ChildExit } from './child.js'
+import { INITIALIZED, sharedInitialize } from './handshake.js'
+import { mostVerbose } from './log-levels.js'
+import { Restarts } from './restarts.js'
+import { fromServer, fromServerOversize } from './server-to-client.js'
+import type { Hub } from './hub.js'
+
+/**
+ * - `idle`: no child; the next message starts one.
+ * - `waiting`: a child was lost; another follows after the back-off.
+ * - `starting`: a child is starting or shaking hands; messages wait.
+ * - `ready`: messages flow.
+ * - `closed`: for good.
+ */
+export type SupervisorState = 'idle' | 'waiting' | 'starting' | 'ready' | 'closed'
+
+/** What the supervisor tells of its child. */
+export interface SupervisorHandler {
+  /** The child takes messages. `again`: it has taken the place of another. */
+  ready: (again: boolean) => void
+  /** The child is gone, or did not come up: what was open or waiting has to be answered. */
+  lost: (error: CodedError) => void
+}
+
+/** Keeps one server running: starts a child when it is needed, shakes hands with it, and replaces it when it is lost. */
+export class Supervisor {
+  readonly #hub: Hub
+  readonly #handler: SupervisorHandler
+  readonly #restarts: Restarts
+  #state: SupervisorState = 'idle'
+  #starting: Promise<void> | undefined
+  #backOff: NodeJS.Timeout | undefined
+  #ping: NodeJS.Timeout | undefined
+  /** Parameters of the handshake, as JSON text: the client's own when it has the child to itself. */
+  #initializeParams: string | undefined
+  #starts = 0
+
+  constructor (hub: Hub, handler: SupervisorHandler) {
+    this.#hub = hub
+    this.#handler = handler
+    this.#restarts = new Restarts(hub.settings.restart)
+    hub.onworked = () => this.#restarts.worked()
+  }
+
+  get state (): SupervisorState { return this.#state }
+  /** Children lost so far. */
+  get losses (): number { return this.#restarts.total }
+
+  /** Why no child is started now; `undefined` when one may be. */
+  get refusal (): CodedError | undefined {
+    if (this.#state === 'closed') return mcpError('MCP_ERR_STOPPED')
+    const wait = this.#state === 'idle' ? this.#restarts.blockedFor(Date.now()) : 0
+    if (wait === 0) return undefined
+    const retryAfter = Math.ceil(wait / 1000)
+    return Object.assign(mcpError('MCP_ERR_CHILD_UNAVAILABLE', this.#hub.settings.name, retryAfter), { retryAfter })
+  }
+
+  /** Starts a child for somebody who needs one: now, or when the back-off is over. */
+  need (): void {
+    if (this.#state !== 'idle') return
+    const delay = this.#restarts.backOff()
+    if (delay === 0) {
+      this.start().catch((err: unknown) => this.#hub.log.error({ err }, 'server could not be started'))
+      return
+    }
+    this.#state = 'waiting'
+    this.#backOff = setTimeout(() => {
+      this.#state = 'idle'
+      this.start().catch((err: unknown) => this.#hub.log.error({ err }, 'server could not be started'))
+    }, delay)
+  }
+
+  /**
+   * Starts a child and shakes hands, unless that is done or under way.
+   * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE, MCP_ERR_STOPPED
+   */
+  async start (): Promise<void> {
+    if (this.#state === 'ready') return
+    if (this.#state === 'closed') throw mcpError('MCP_ERR_STOPPED')
+    await (this.#starting ??= this.#start().finally(() => { this.#starting = undefined }))
+  }
+
+  /** Starts a child that its client's own `initialize` will introduce; `false` when this is not the time for that. */
+  open (initializeParams: string): boolean {
+    if (this.#state !== 'idle' || this.#initializeParams !== undefined) return false
+    this.#initializeParams = initializeParams
+    this.#spawn()
+    this.#state = 'ready'
+    this.#watch()
+    return true
+  }
+
+  /** The child shakes hands with these parameters, as JSON text. Before the first start. */
+  introduceAs (initializeParams: string): void {
+    this.#initializeParams ??= initializeParams
+  }
+
+  async close (): Promise<void> {
+    const { child } = this.#hub
+    this.#state = 'closed'
+    clearTimeout(this.#backOff)
+    clearTimeout(this.#ping)
+    this.#hub.own.fail(mcpError('MCP_ERR_STOPPED'))
+    await child?.stop()
+  }
+
+  async #start (): Promise<void> {
+    clearTimeout(this.#backOff)
+    this.#state = 'starting'
+    const child = this.#spawn()
+    try {
+      await this.#handshake()
+      // closed meanwhile: the child is being stopped
+      if (this.#hub.child !== child || this.state === 'closed') throw mcpError('MCP_ERR_STOPPED')
+    } catch (cause) {
+      const error = isCoded(cause) ? cause : mcpError('MCP_ERR_CHILD_HANDSHAKE', this.#hub.settings.name, cause instanceof Error ? cause.message : String(cause), { cause })
+      // when the child has exited, that has been dealt with and is the reason
+      if (this.#hub.child === child) this.#lose(Object.assign(error, { stderr: child.stderrTail }))
+      await child.stop()
+      throw error
+    }
+    this.#restore()
+    this.#state = 'ready'
+    this.#watch()
+    this.#handler.ready(this.#starts > 1)
+  }
+
+  #spawn (): Child {
+    const { settings, log, events } = this.#hub
+    const child: Child = new Child(settings, log, {
+      message: message => fromServer(this.#hub, message),
+      oversize: (head, tail) => fromServerOversize(this.#hub, head, tail),
+      exit: exit => this.#exited(child, exit),
+    })
+    this.#hub.child = child
+    this.#starts++
+    log.info({ childPid: child.pid }, 'server started')
+    events.report('spawn', { server: settings.name, pid: child.pid })
+    return child
+  }
+
+  async #handshake (): Promise<void> {
+    const { own, settings } = this.#hub
+    this.#initializeParams ??= sharedInitialize()
+    const answer = await own.call('initialize', this.#initializeParams, settings.startTimeout)
+    if (answer.error !== undefined) throw mcpError('MCP_ERR_CHILD_HANDSHAKE', settings.name, answer.error.message)
+    this.#hub.initializeAnswer = answer
+    this.#hub.send(INITIALIZED)
+  }
+
+  /** A child that replaces another learns what clients had told the first. */
+  #restore (): void {
+    const { own, peers, subscriptions } = this.#hub
+    const level = mostVerbose([...peers].map(peer => peer.logLevel))
+    if (level !== undefined) own.tell('logging/setLevel', JSON.stringify({ level }))
+    for (const uri of subscriptions.uris) own.tell('resources/subscribe', JSON.stringify({ uri }))
+  }
+
+  /** The child is up. Looks from now on whether it still answers, if that is wanted. */
+  #watch (): void {
+    const { child, events, own, settings, log } = this.#hub
+    events.report('ready', { server: settings.name, pid: child?.pid })
+    if (settings.pingInterval === 0) return
+    const beat = (): void => {
+      own.call('ping', '{}', settings.pingTimeout).then(
+        () => { if (this.#hub.child === child) this.#ping = setTimeout(beat, settings.pingInterval).unref() },
+        () => {
+          if (child === undefined || this.#hub.child !== child) return
+          log.warn({ childPid: child.pid, pingTimeout: settings.pingTimeout }, 'server does not answer ping; it is ended')
+          events.report('hang', { server: settings.name, pid: child.pid })
+          child.kill()
+        }
+      )
+    }
+    this.#ping = setTimeout(beat, settings.pingInterval).unref()
+  }
+
+  #exited (child: Child, exit: ChildExit): void {
+    const { log, settings, events } = this.#hub
+    const expected = this.#state === 'closed'
+    log[expected ? 'debug' : 'warn']({ childPid: child.pid, code: exit.code, signal: exit.signal, err: exit.error }, 'server ended')
+    events.report('exit', { server: settings.name, pid: child.pid, code: exit.code, signal: exit.signal, expected })
+    if (this.#hub.child !== child) return
+    const how = exit.error?.message ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`)
+    const error = mcpError(exit.error === undefined ? 'MCP_ERR_CHILD_EXITED' : 'MCP_ERR_CHILD_START', settings.name, how, { cause: exit.error })
+    this.#lose(Object.assign(error, { stderr: child.stderrTail }))
+  }
+
+  #lose (error: CodedError): void {
+    const { events, own, peers, settings, log } = this.#hub
+    this.#hub.child = undefined
+    clearTimeout(this.#ping)
+    if (this.#state === 'closed') {
+      this.#handler.lost(error)
+      return
+    }
+    this.#state = 'idle'
+    const broken = this.#restarts.lost(Date.now())
+    own.fail(error)
+    this.#handler.lost(error)
+    const { failures } = this.#restarts
+    if (broken) {
+      const { coolDown } = settings.restart
+      log.error({ failures, coolDown }, 'server keeps ending; it is left alone for a while')
+      events.report('breaker', { server: settings.name, failures, coolDown })
+    } else if (peers.size > 0) {
+      // sessions are open: their subscriptions and notifications need a child, also while nobody calls
+      events.report('restart', { server: settings.name, failures, delay: this.#restarts.backOff() })
+      this.need()
+    }
+  }
+}
+
+function isCoded (error: unknown): error is CodedError {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('MCP_ERR_')
+}

@@ -23,30 +23,36 @@ export interface InMemoryEventStoreOptions {
   maxEvents?: number | undefined
   /** Bytes of messages kept at most; the oldest go first. @default 4_194_304 */
   maxBytes?: number | undefined
+  /** Milliseconds that an event is kept at most. `0` is no limit. @default 1_800_000 */
+  maxAge?: number | undefined
 }
 
 export const DEFAULT_MAX_EVENTS = 1000
 export const DEFAULT_MAX_EVENT_BYTES: number = 4 * 1024 * 1024
 
-interface StoredEvent { readonly streamId: StreamId, readonly bytes: Buffer }
+export const DEFAULT_MAX_EVENT_AGE: number = 30 * 60 * 1000
+
+interface StoredEvent { readonly streamId: StreamId, readonly bytes: Buffer, readonly at: number }
 
 /** Separates stream and sequence number in an event id. */
 const SEPARATOR = '_'
 
 /**
- * An event store in memory, bounded in events and in bytes. The event id holds the stream, so an id whose event is
+ * An event store in memory, bounded in events, bytes and age. The event id holds the stream, so an id whose event is
  * gone still tells which stream it was; replay then starts with the oldest event kept.
  */
 export class InMemoryEventStore implements EventStore {
   readonly #maxEvents: number
   readonly #maxBytes: number
+  readonly #maxAge: number
   readonly #events = new Map<EventId, StoredEvent>()
   #bytes = 0
   #next = 1
 
-  constructor ({ maxEvents = DEFAULT_MAX_EVENTS, maxBytes = DEFAULT_MAX_EVENT_BYTES }: InMemoryEventStoreOptions = {}) {
+  constructor ({ maxEvents = DEFAULT_MAX_EVENTS, maxBytes = DEFAULT_MAX_EVENT_BYTES, maxAge = DEFAULT_MAX_EVENT_AGE }: InMemoryEventStoreOptions = {}) {
     this.#maxEvents = maxEvents
     this.#maxBytes = maxBytes
+    this.#maxAge = maxAge === 0 ? Infinity : maxAge
   }
 
   get size (): number { return this.#events.size }
@@ -56,13 +62,14 @@ export class InMemoryEventStore implements EventStore {
   storeEvent (streamId: StreamId, message: JsonRpcMessage): EventId {
     const id = streamId + SEPARATOR + this.#next++
     const bytes = message instanceof Message ? unshared(message.bytes) : Buffer.from(JSON.stringify(message))
-    this.#events.set(id, { streamId, bytes })
+    this.#events.set(id, { streamId, bytes, at: Date.now() })
     this.#bytes += bytes.length
     this.#evict()
     return id
   }
 
   async replayEventsAfter (lastEventId: EventId, { send }: { send: (eventId: EventId, message: JsonRpcMessage) => Promise<void> }): Promise<StreamId> {
+    this.#evict()
     const streamId = lastEventId.slice(0, lastEventId.lastIndexOf(SEPARATOR))
     const last = sequence(lastEventId)
     if (streamId === '' || !(last < this.#next)) throw new Error('unknown event id')
@@ -75,8 +82,9 @@ export class InMemoryEventStore implements EventStore {
   }
 
   #evict (): void {
-    for (const [id, { bytes }] of this.#events) {
-      if (this.#events.size <= this.#maxEvents && this.#bytes <= this.#maxBytes) return
+    const oldest = Date.now() - this.#maxAge
+    for (const [id, { bytes, at }] of this.#events) {
+      if (this.#events.size <= this.#maxEvents && this.#bytes <= this.#maxBytes && at >= oldest) return
       this.#events.delete(id)
       this.#bytes -= bytes.length
     }

@@ -34,6 +34,8 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   idleTimeout?: number | undefined
   /** Milliseconds between keep-alive comments on open streams. `0` is none. @default 15_000 */
   keepAliveInterval?: number | undefined
+  /** Milliseconds that open calls get to finish when the app closes. @default 5_000 */
+  closeGrace?: number | undefined
   /** Bytes queued for a client that reads slowly before its stream is ended. @default 16_777_216 */
   maxQueuedBytes?: number | undefined
   /** Run before the body is read, on every route of the endpoint: the place for authentication. */
@@ -58,6 +60,7 @@ export const DEFAULT_BODY_LIMIT: number = 10 * 1024 * 1024
 export const DEFAULT_MAX_SESSIONS = 10_000
 export const DEFAULT_IDLE_TIMEOUT: number = 30 * 60 * 1000
 export const DEFAULT_KEEP_ALIVE_INTERVAL = 15_000
+export const DEFAULT_CLOSE_GRACE = 5_000
 export const DEFAULT_MAX_QUEUED_BYTES: number = 16 * 1024 * 1024
 
 /** The options of an endpoint, checked and complete. */
@@ -66,6 +69,7 @@ export interface EndpointSettings {
   readonly maxSessions: number
   readonly idleTimeout: number
   readonly keepAliveInterval: number
+  readonly closeGrace: number
   readonly maxQueuedBytes: number
   readonly principal: PrincipalOf
   readonly onSessionOpen: (session: SessionInfo) => void
@@ -79,6 +83,7 @@ export function readEndpointOptions (options: EndpointOptions): EndpointSettings
     maxSessions: checkInteger('maxSessions', options.maxSessions ?? DEFAULT_MAX_SESSIONS, 1),
     idleTimeout: checkInteger('idleTimeout', options.idleTimeout ?? DEFAULT_IDLE_TIMEOUT),
     keepAliveInterval: checkInteger('keepAliveInterval', options.keepAliveInterval ?? DEFAULT_KEEP_ALIVE_INTERVAL),
+    closeGrace: checkInteger('closeGrace', options.closeGrace ?? DEFAULT_CLOSE_GRACE),
     maxQueuedBytes: checkInteger('maxQueuedBytes', options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES, 1024),
     principal: options.principal ?? principalOfRequest,
     onSessionOpen: options.onSessionOpen ?? (() => {}),

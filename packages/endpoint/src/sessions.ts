@@ -1,16 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { mcpError, type CodedError } from '@mcp-proxy/protocol'
+import { mcpError } from '@mcp-proxy/protocol'
 import type { FastifyInstance } from 'fastify'
+import { closeGracefully, type Closing } from './closing.js'
 import type { EndpointSettings, SessionInfo } from './options.js'
 
 /** What a session has to be able to do to be kept. */
-export interface Session extends SessionInfo {
+export interface Session extends SessionInfo, Closing {
   /** A stream or a request is open: the session is not idle. */
   readonly busy: boolean
   /** `Date.now()` of the last request. */
   lastSeen: number
-  /** Ends the session and what it holds; open calls are answered with the error. Harmless when called twice. */
-  close: (error?: CodedError) => Promise<void>
 }
 
 /** How often idle sessions are looked for: at most this many milliseconds after their time. */
@@ -88,7 +87,7 @@ export class Sessions<S extends Session> {
   async #close (): Promise<void> {
     this.#closing = true
     this.#stopTimer()
-    await Promise.all([...this.#sessions.values()].map(session => session.close(mcpError('MCP_ERR_CLOSING'))))
+    await closeGracefully(this.#sessions.values(), this.#settings.closeGrace)
   }
 }
 

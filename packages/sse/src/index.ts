@@ -54,7 +54,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
     if (message.kind === 'request') request.mcpRequestId = message.rawId ?? null
     // the answer travels on the event stream: this one only says that the message has arrived
     reply.code(202).type('text/plain').send('Accepted')
-    session.onmessage?.(message)
+    session.receive(message)
   }
 
   scope.route(path, { GET: openStream })

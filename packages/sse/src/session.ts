@@ -1,4 +1,4 @@
-import type { Connect, ConnectContext, Connection, Message, Transport } from '@mcp-proxy/protocol'
+import { CANCELLED_ID, idKey, type Connect, type ConnectContext, type Connection, type Message, type Transport } from '@mcp-proxy/protocol'
 import type { Session, SseStream } from '@mcp-proxy/endpoint'
 
 /** One client of the HTTP+SSE transport: it lives as long as its event stream (2024-11-05, "HTTP with SSE"). */
@@ -10,10 +10,13 @@ export class SseSession implements Session, Transport {
   lastSeen: number = Date.now()
   onmessage: ((message: Message) => void) | undefined
   onclose: (() => void) | undefined
+  /** Ids of requests without an answer, as JSON text. */
+  readonly #calls = new Set<string>()
   readonly #stream: SseStream
   readonly #onend: (session: SseSession) => void
   #connection: Connection | undefined
   #closing: Promise<void> | undefined
+  #onsettled: (() => void) | undefined
 
   constructor (id: string, principal: string | undefined, stream: SseStream, onend: (session: SseSession) => void) {
     this.id = id
@@ -26,12 +29,29 @@ export class SseSession implements Session, Transport {
     this.#connection = connect(this, context)
   }
 
+  /** A message that the client has posted. */
+  receive (message: Message): void {
+    if (message.kind === 'request') this.#calls.add(message.rawId as string)
+    this.onmessage?.(message)
+    if (message.method === 'notifications/cancelled') this.#settle(idKey(message.raw(CANCELLED_ID) ?? ''))
+  }
+
   send (message: Message): void | Promise<void> {
+    if (message.kind === 'response') this.#settle(message.rawId)
     return this.#stream.write({ event: 'message', data: message.bytes })
+  }
+
+  async settled (): Promise<void> {
+    if (this.#calls.size > 0) await new Promise<void>((resolve) => { this.#onsettled = resolve })
   }
 
   async close (): Promise<void> {
     await (this.#closing ??= this.#close())
+  }
+
+  #settle (rawId: string | undefined): void {
+    if (rawId === undefined || !this.#calls.delete(rawId) || this.#calls.size > 0) return
+    this.#onsettled?.()
   }
 
   async #close (): Promise<void> {

@@ -48,6 +48,19 @@ export class Channel {
     })
   }
 
+  /** Tells a client that has just come where it is, so that it can come back there. */
+  showCursor (): void {
+    if (this.#cursor !== undefined) void this.#sink?.write({ id: this.#cursor, data: '' })
+  }
+
+  /** Ends a connection, not the stream: the client comes back after `retry` milliseconds. */
+  recycle (sink: SseStream, retry: number): void {
+    if (this.#sink !== sink || this.#cursor === undefined) return
+    void sink.write({ id: this.#cursor, data: '', retry })
+    this.#sink = undefined
+    void sink.end()
+  }
+
   /** A connection takes over from another; what none has carried yet goes first. `after` is the last event that the client has seen. */
   attach (sink: SseStream, after: EventId | undefined = this.#cursor): void {
     const former = this.#sink

@@ -1,5 +1,5 @@
-import { toRpcError, Message, type CodedError } from '@mcp-proxy/protocol'
-import { SseStream, type Ticker, type Ticking } from '@mcp-proxy/endpoint'
+import { toRpcError, Message, type CodedError, type SendOptions } from '@mcp-proxy/protocol'
+import type { SseStream, Ticker, Ticking } from '@mcp-proxy/endpoint'
 import type { FastifyReply } from 'fastify'
 import { Channel } from './channel.js'
 
@@ -13,7 +13,8 @@ export interface ExchangeOptions {
   readonly json: boolean
   readonly stream: boolean
   readonly ticker: Ticker
-  readonly maxQueuedBytes: number
+  /** Makes the connection of a channel. */
+  readonly newSink: (channel: Channel) => SseStream
   /** Makes the channel on which the answer is streamed, should it come to that. */
   readonly newChannel: () => Channel
   /** From 2025-11-25 on a stream starts with an event that has an id and no data. */
@@ -55,7 +56,7 @@ export class Exchange implements Ticking {
   }
 
   /** Sends the answer to one of the requests; the last ends the response. */
-  answer (message: Message, status?: number): void | Promise<void> {
+  answer (message: Message, { status, retryAfter }: SendOptions = {}): void | Promise<void> {
     if (message.rawId === undefined || !this.#owed.delete(message.rawId)) return
     if (this.#channel !== undefined) {
       const full = this.#channel.write(message)
@@ -63,7 +64,7 @@ export class Exchange implements Ticking {
       return full
     }
     this.#answers.push(message)
-    this.#finishIfDone(status)
+    this.#finishIfDone(status, retryAfter)
   }
 
   /** A request will not be answered: its client has cancelled it. */
@@ -73,7 +74,7 @@ export class Exchange implements Ticking {
 
   /** Answers all that is owed with an error. */
   fail (error: CodedError): void {
-    for (const rawId of [...this.#owed]) void this.answer(Message.error(rawId, toRpcError(error)), error.statusCode)
+    for (const rawId of [...this.#owed]) void this.answer(Message.error(rawId, toRpcError(error)), { status: error.statusCode })
   }
 
   /** Quiet for a whole interval: open the stream, so that nothing between takes the connection for dead. */
@@ -88,9 +89,9 @@ export class Exchange implements Ticking {
 
   #openChannel (): Channel {
     if (this.#channel !== undefined) return this.#channel
-    const { reply, ticker, maxQueuedBytes, newChannel, primes, onhead } = this.#options
+    const { reply, newChannel, newSink, primes, onhead } = this.#options
     const channel = newChannel()
-    const sink = new SseStream({ maxQueuedBytes, ticker, onclose: () => channel.detach(sink) })
+    const sink = newSink(channel)
     this.#channel = channel
     onhead?.(reply)
     channel.attach(sink)
@@ -100,7 +101,7 @@ export class Exchange implements Ticking {
     return channel
   }
 
-  #finishIfDone (status?: number): void {
+  #finishIfDone (status?: number, retryAfter?: number): void {
     if (this.#owed.size > 0 || this.#finished) return
     this.#finished = true
     const { reply, ticker, batch, onhead, onfinish } = this.#options
@@ -111,7 +112,7 @@ export class Exchange implements Ticking {
       onhead?.(reply)
       const [first] = this.#answers
       reply.code(status ?? 200).type('application/json')
-      if (status === 503) reply.header('retry-after', '1')
+      if (retryAfter !== undefined || status === 503) reply.header('retry-after', String(retryAfter ?? 1))
       reply.send(batch ? joinArray(this.#answers) : first?.bytes)
     }
     onfinish(this)

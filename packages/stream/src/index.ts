@@ -1,3 +1,4 @@
+import { checkInteger } from '@mcp-proxy/protocol'
 import { checkPath, EndpointScope, InMemoryEventStore, Sessions, Ticker, connectSource, endpointPlugin, type EndpointOptions, type EventStore } from '@mcp-proxy/endpoint'
 import type { FastifyPluginAsync } from 'fastify'
 import { sessionHandlers } from './session-handlers.js'
@@ -15,9 +16,17 @@ export interface McpStreamOptions extends EndpointOptions {
    * serves all sessions. @default an InMemoryEventStore for each session
    */
   eventStore?: EventStore | false | undefined
+  /**
+   * Milliseconds after which the connection of an event stream is ended; its client comes back for the rest. For
+   * sessions of 2025-11-25 and later, whose clients know that. `0` is never. @default 0
+   */
+  maxConnectionAge?: number | undefined
+  /** Milliseconds that such a client waits before it comes back. @default 1_000 */
+  retryInterval?: number | undefined
 }
 
 export const DEFAULT_STREAM_PATH = '/stream'
+export const DEFAULT_RETRY_INTERVAL = 1_000
 
 const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) => {
   const { path = DEFAULT_STREAM_PATH, stateless = false, eventStore } = options
@@ -26,11 +35,13 @@ const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) =>
   const { settings } = scope
   const shared = { settings, connect: connectSource(fastify, options), ticker: new Ticker(settings.keepAliveInterval), log: fastify.log }
   const handlers = stateless
-    ? statelessHandlers(shared)
+    ? statelessHandlers({ ...shared, onPreClose: close => { fastify.addHook('preClose', close) } })
     : sessionHandlers({
       ...shared,
       sessions: new Sessions<StreamSession>(fastify, settings),
       newStore: eventStore === false ? undefined : () => eventStore ?? new InMemoryEventStore(),
+      maxConnectionAge: checkInteger('maxConnectionAge', options.maxConnectionAge ?? 0),
+      retryInterval: checkInteger('retryInterval', options.retryInterval ?? DEFAULT_RETRY_INTERVAL),
     })
   for (const item of paths) scope.route(item, handlers)
 }

@@ -13,10 +13,12 @@ export interface SessionHandlerOptions {
   readonly log: FastifyBaseLogger
   readonly sessions: Sessions<StreamSession>
   readonly newStore: (() => EventStore) | undefined
+  readonly maxConnectionAge: number
+  readonly retryInterval: number
 }
 
 /** The endpoint with sessions: `initialize` opens one, its id goes with every request after that, DELETE ends it. */
-export function sessionHandlers ({ settings, connect, ticker, log, sessions, newStore }: SessionHandlerOptions): Handlers {
+export function sessionHandlers ({ settings, connect, ticker, log, sessions, newStore, maxConnectionAge, retryInterval }: SessionHandlerOptions): Handlers {
   const { principal: principalOf, maxQueuedBytes } = settings
 
   function sessionOf (request: FastifyRequest): StreamSession {
@@ -29,7 +31,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, new
     sessions.checkRoom()
     const id = sessions.newId()
     const principal = principalOf(request)
-    const session = new StreamSession({ id, principal, newStore, ticker, maxQueuedBytes, onend: ended => sessions.delete(ended) })
+    const session = new StreamSession({ id, principal, newStore, ticker, maxQueuedBytes, maxConnectionAge, retryInterval, onend: ended => sessions.delete(ended) })
     sessions.add(session)
     session.open(connect, { id: id.slice(0, 8), principal, request, log })
     return session
@@ -53,7 +55,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, new
         requests: body.requests,
         batch: body.batch,
         ticker,
-        maxQueuedBytes,
+        newSink: channel => session.newSink(channel),
         newChannel: () => session.newChannel(),
         primes: session.primes,
         onhead: opens ? head => { if (session.live) head.header(SESSION_ID, session.id) } : undefined,

@@ -11,6 +11,10 @@ export interface StreamSessionOptions {
   readonly newStore: (() => EventStore) | undefined
   readonly ticker: Ticker
   readonly maxQueuedBytes: number
+  /** Milliseconds after which the connection of a stream is ended, to be opened anew; `0` is never. */
+  readonly maxConnectionAge: number
+  /** Milliseconds that a client waits before it comes back. */
+  readonly retryInterval: number
   readonly onend: (session: StreamSession) => void
 }
 
@@ -36,6 +40,7 @@ export class StreamSession implements Session, Transport {
   /** The handshake has failed. */
   #refused = false
   #closing: Promise<void> | undefined
+  #onsettled: (() => void) | undefined
 
   constructor (options: StreamSessionOptions) {
     this.id = options.id
@@ -55,13 +60,13 @@ export class StreamSession implements Session, Transport {
     this.#connection = connect(this, context)
   }
 
-  send (message: Message, { relatedRequestId, status }: SendOptions = {}): void | Promise<void> {
+  send (message: Message, options: SendOptions = {}): void | Promise<void> {
     if (message.kind === 'response') {
       const exchange = this.#exchanges.get(message.rawId ?? '')
       if (this.#revision === undefined) this.#readRevision(message)
-      return exchange?.answer(message, status)
+      return exchange?.answer(message, options)
     }
-    const exchange = this.#streamFor(relatedRequestId)
+    const exchange = this.#streamFor(options.relatedRequestId)
     return exchange === undefined ? this.#standaloneChannel().write(message) : exchange.send(message)
   }
 
@@ -83,6 +88,7 @@ export class StreamSession implements Session, Transport {
     for (const [rawId, open] of this.#exchanges) if (open === exchange) this.#exchanges.delete(rawId)
     if (exchange.channel !== undefined) this.#channels.delete(exchange.channel.id)
     this.lastSeen = Date.now()
+    if (this.#exchanges.size === 0) this.#onsettled?.()
   }
 
   /** The client has cancelled a request: its stream ends without an answer. */
@@ -101,9 +107,26 @@ export class StreamSession implements Session, Transport {
   /** Answers a GET with the stream that belongs to no request. The newest connection wins: the former ends. */
   listen (reply: FastifyReply): void {
     const channel = this.#standaloneChannel()
-    const sink = this.#newSink(channel)
+    const sink = this.newSink(channel)
     channel.attach(sink)
+    if (this.primes) channel.showCursor()
     sink.open(reply)
+  }
+
+  /** A connection for a stream. From 2025-11-25 on it may be ended before the stream is (SEP-1699). */
+  newSink (channel: Channel): SseStream {
+    const { maxQueuedBytes, ticker, maxConnectionAge, retryInterval } = this.#options
+    const sink: SseStream = new SseStream({
+      maxQueuedBytes,
+      ticker,
+      onclose: () => {
+        clearTimeout(timer)
+        channel.detach(sink)
+        this.lastSeen = Date.now()
+      }
+    })
+    const timer = maxConnectionAge > 0 && this.primes ? setTimeout(() => channel.recycle(sink, retryInterval), maxConnectionAge).unref() : undefined
+    return sink
   }
 
   /**
@@ -122,10 +145,14 @@ export class StreamSession implements Session, Transport {
       return
     }
     const channel = live ?? new Channel(found.streamId, store)
-    const sink = this.#newSink(channel)
+    const sink = this.newSink(channel)
     channel.attach(sink, lastEventId)
     sink.open(reply)
     if (live === undefined) void channel.finish()
+  }
+
+  async settled (): Promise<void> {
+    if (this.#exchanges.size > 0) await new Promise<void>((resolve) => { this.#onsettled = resolve })
   }
 
   async close (error: CodedError = mcpError('MCP_ERR_SESSION_ENDED')): Promise<void> {
@@ -163,19 +190,6 @@ export class StreamSession implements Session, Transport {
 
   #openStore (): EventStore | undefined {
     return (this.#store ??= this.#options.newStore?.())
-  }
-
-  #newSink (channel: Channel): SseStream {
-    const { maxQueuedBytes, ticker } = this.#options
-    const sink: SseStream = new SseStream({
-      maxQueuedBytes,
-      ticker,
-      onclose: () => {
-        channel.detach(sink)
-        this.lastSeen = Date.now()
-      }
-    })
-    return sink
   }
 
   #readRevision (answer: Message): void {

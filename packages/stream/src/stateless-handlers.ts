@@ -1,5 +1,5 @@
 import { METHOD_NOT_FOUND, Message, type Connect, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
-import type { EndpointSettings, Handlers, Ticker } from '@mcp-proxy/endpoint'
+import { SseStream, closeGracefully, type Closing, type EndpointSettings, type Handlers, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { checkBatch, readBody } from './body.js'
 import { Channel } from './channel.js'
@@ -11,11 +11,15 @@ export interface StatelessHandlerOptions {
   readonly connect: Connect
   readonly ticker: Ticker
   readonly log: FastifyBaseLogger
+  /** Registers what has to happen when the app closes. */
+  readonly onPreClose: (close: () => Promise<void>) => void
 }
 
 /** The endpoint without sessions: every POST is a connection of its own, which ends with the last answer. */
-export function statelessHandlers ({ settings, connect, ticker, log }: StatelessHandlerOptions): Handlers {
-  const { principal: principalOf, maxQueuedBytes } = settings
+export function statelessHandlers ({ settings, connect, ticker, log, onPreClose }: StatelessHandlerOptions): Handlers {
+  const { principal: principalOf, maxQueuedBytes, closeGrace } = settings
+  const open = new Set<Closing>()
+  onPreClose(() => closeGracefully(open, closeGrace))
 
   function post (request: FastifyRequest, reply: FastifyReply): void {
     const kinds = acceptedKinds(request)
@@ -28,7 +32,7 @@ export function statelessHandlers ({ settings, connect, ticker, log }: Stateless
     }
     const transport: Transport = {
       send: (message, options) => {
-        if (message.kind === 'response') return exchange.answer(message, options?.status)
+        if (message.kind === 'response') return exchange.answer(message, options)
         // without a session nobody could post the answer
         if (message.kind === 'request') transport.onmessage?.(refusal(message))
         else if (exchange.canStream) return exchange.send(message)
@@ -41,14 +45,23 @@ export function statelessHandlers ({ settings, connect, ticker, log }: Stateless
       requests: body.requests,
       batch: body.batch,
       ticker,
-      maxQueuedBytes,
+      newSink: (channel) => {
+        const sink: SseStream = new SseStream({ maxQueuedBytes, ticker, onclose: () => channel.detach(sink) })
+        return sink
+      },
       newChannel: () => new Channel('', undefined),
       primes: false,
       onhead: undefined,
       onfinish: () => finish(),
     })
     const connection = connect(transport, { id: String(request.id), principal: principalOf(request), request, log })
+    let onsettled = (): void => {}
+    const settled = new Promise<void>((resolve) => { onsettled = resolve })
+    const closing: Closing = { settled: () => settled, close: async error => { if (error !== undefined) exchange.fail(error) } }
+    open.add(closing)
     const finish = (): void => {
+      open.delete(closing)
+      onsettled()
       connection.close().catch((err: unknown) => log.error({ err }, 'connection did not end cleanly'))
     }
     // nobody can come back for the answer: the call is cancelled

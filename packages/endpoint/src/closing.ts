@@ -1,0 +1,20 @@
+import { mcpError, type CodedError } from '@mcp-proxy/protocol'
+
+/** What may have calls open when the app closes. */
+export interface Closing {
+  /** Resolves when no call is open. */
+  settled: () => Promise<void>
+  /** Ends it; open calls are answered with the error. Harmless when called twice. */
+  close: (error?: CodedError) => Promise<void>
+}
+
+/** Ends each when its calls are done, and all after `grace` milliseconds. */
+export async function closeGracefully (members: Iterable<Closing>, grace: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const over = new Promise<void>((resolve) => { timer = setTimeout(resolve, grace) })
+  await Promise.all([...members].map(async (member) => {
+    await Promise.race([member.settled(), over])
+    await member.close(mcpError('MCP_ERR_CLOSING'))
+  }))
+  clearTimeout(timer)
+}

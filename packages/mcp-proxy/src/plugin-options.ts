@@ -1,4 +1,5 @@
-import type { EnvironmentPolicy, Isolation } from '@mcp-proxy/stdio-bridge'
+import type { ConnectContext } from '@mcp-proxy/protocol'
+import type { ChildEnv, EnvironmentPolicy, Isolation, WarmOptions } from '@mcp-proxy/stdio-bridge'
 import type { AllowedOrigins } from '@mcp-proxy/endpoint'
 import type { McpProxyOptions } from './plugin.js'
 import { SettingError, type Settings } from './settings.js'
@@ -27,15 +28,25 @@ export function pluginOptions (settings: Settings, command: string | readonly st
     requestTimeout: settings['request-timeout'],
     stopTimeout: settings['stop-timeout'],
     maxMessageBytes: settings['max-message-bytes'],
+    resetTimeoutOnProgress: settings['reset-timeout-on-progress'],
+    maxTotalTimeout: settings['max-total-timeout'],
+    maxPendingCalls: settings['max-pending-calls'],
+    pingInterval: settings['ping-interval'],
+    pingTimeout: settings['ping-timeout'],
+    maxChildren: settings['max-children'],
+    queueTimeout: settings['queue-timeout'],
+    warm: readWarm(settings),
+    childEnv: readChildEnv(settings['env-from']),
     userId: settings['user-id'],
     sse: sse === undefined ? false : { path: sse, messagesPath: sse === '/messages' ? '/messages/post' : '/messages' },
-    stream: stream.length === 0 ? false : { path: stream, stateless: settings.stateless },
+    stream: stream.length === 0 ? false : { path: stream, stateless: settings.stateless, maxConnectionAge: settings['max-connection-age'] },
     allowedOrigins: readOrigins(settings['cors-origin']),
     allowedHosts: settings['allowed-host']?.includes('any') === true ? 'any' : settings['allowed-host'],
     bodyLimit: settings['body-limit'],
     maxSessions: settings['max-sessions'],
     idleTimeout: settings['idle-timeout'],
     keepAliveInterval: settings['keep-alive-interval'],
+    closeGrace: settings['close-grace'],
   }
 }
 
@@ -53,6 +64,30 @@ export function checkExposure (host: string, settings: Settings): void {
 function readEnvironment (given: string[] | undefined): EnvironmentPolicy {
   const [first = 'all', ...others] = given ?? []
   return (first === 'all' || first === 'safe') && others.length === 0 ? first : given ?? 'all'
+}
+
+function readWarm (settings: Settings): Partial<WarmOptions> {
+  const { 'warm-size': size, 'recycle-after': recycleAfter } = settings
+  return { ...(size !== undefined && { size }), ...(recycleAfter !== undefined && { recycleAfter }) }
+}
+
+/** `NAME=header:x-name` and `NAME=principal`: what a child is told of the client that it is started for. */
+function readChildEnv (rules: string[] | undefined): ChildEnv | undefined {
+  if (rules === undefined) return undefined
+  const readers = rules.map((rule) => {
+    const [, name, source, header = ''] = /^([A-Za-z_]\w*)=(?:(principal)|header:([\w-]+))$/.exec(rule) ?? []
+    if (name === undefined) throw new SettingError(`--env-from must be NAME=header:x-name or NAME=principal, not ${JSON.stringify(rule)}`)
+    const read: (context: ConnectContext) => unknown = source === 'principal' ? context => context.principal : context => context.request?.headers[header.toLowerCase()]
+    return [name, read] as const
+  })
+  return (context) => {
+    const env: Record<string, string> = {}
+    for (const [name, read] of readers) {
+      const value = read(context)
+      if (typeof value === 'string') env[name] = value
+    }
+    return env
+  }
 }
 
 function readOrigins (given: string[] | undefined): AllowedOrigins | undefined {

@@ -13,16 +13,17 @@ export interface McpProxyOptions extends StdioBridgeOptions, Omit<EndpointOption
   /** Options of the SSE endpoint alone; `false` serves none. */
   sse?: Pick<McpSseOptions, 'path' | 'messagesPath' | 'publicPrefix'> | false | undefined
   /** Options of the stream endpoint alone; `false` serves none. */
-  stream?: Pick<McpStreamOptions, 'path' | 'stateless' | 'eventStore'> | false | undefined
+  stream?: Pick<McpStreamOptions, 'path' | 'stateless' | 'eventStore' | 'maxConnectionAge' | 'retryInterval'> | false | undefined
 }
 
 const plugin: FastifyPluginAsync<McpProxyOptions> = async (fastify, options) => {
-  const { sse, stream, userId, command, args, shell, cwd, env, environment, isolation, name, startTimeout, requestTimeout, stopTimeout, maxMessageBytes, ...endpoint } = options
-  await fastify.register(mcpStdioBridge, { command, args, shell, cwd, env, environment, isolation, name, startTimeout, requestTimeout, stopTimeout, maxMessageBytes })
+  // without the command: the endpoints use the bridge
+  const { sse, stream, userId, command: _, ...shared } = options
+  await fastify.register(mcpStdioBridge, options)
   // before the body is read: what a stranger sends is not worth the memory
   if (userId !== undefined) await fastify.register(mcpAuth, { userId, hook: 'onRequest' })
-  if (sse !== false) await fastify.register(mcpSse, { ...endpoint, ...sse })
-  if (stream !== false) await fastify.register(mcpStream, { ...endpoint, ...stream })
+  if (sse !== false) await fastify.register(mcpSse, { ...shared, ...sse })
+  if (stream !== false) await fastify.register(mcpStream, { ...shared, ...stream })
 }
 
 /** The whole proxy as one plugin: bridge, authentication, SSE and stream. What the binary and the fastify-cli app run. */

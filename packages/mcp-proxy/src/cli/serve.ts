@@ -5,6 +5,7 @@ import { mcpProxy } from '../plugin.js'
 import { checkExposure, pluginOptions } from '../plugin-options.js'
 import { SettingError, type Settings } from '../settings.js'
 import { EXIT } from './exit.js'
+import { watchParent } from './parent.js'
 
 const DEFAULT_PORT = 8080
 const DEFAULT_HOST = '127.0.0.1'
@@ -23,7 +24,9 @@ export async function serve (settings: Settings, command: readonly string[]): Pr
     await fail(app, error, isUsage(error) ? EXIT.usage : EXIT.unexpected)
     return
   }
-  closeOnSignals(app)
+  const stop = stopper(app)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
+  if (settings['exit-with-parent'] === true) watchParent(stop)
   const [listening, started] = await Promise.allSettled([app.listen({ port, host }), app.mcpBridge.start()])
   if (listening.status === 'rejected') await fail(app, listening.reason, EXIT.listen)
   else if (started.status === 'rejected') await fail(app, started.reason, EXIT.command)
@@ -53,18 +56,16 @@ function isUsage (error: unknown): boolean {
   return error instanceof SettingError || (error instanceof Error && 'code' in error && (error.code === 'MCP_ERR_OPTION' || error.code === 'MCP_ERR_COMMAND'))
 }
 
-/** The first signal ends calls, sessions and children in order; a second does not wait. */
-function closeOnSignals (app: FastifyInstance): void {
-  let closing = false
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      if (closing) process.exit(EXIT.unexpected)
-      closing = true
-      app.log.info({ signal }, 'stopping')
-      app.close().then(() => process.exit(EXIT.ok), (err: unknown) => {
-        app.log.error({ err }, 'could not stop cleanly')
-        process.exit(EXIT.unexpected)
-      })
+/** The first reason to stop ends calls, sessions and children in order; a second does not wait. */
+function stopper (app: FastifyInstance): (reason: string) => void {
+  let stopping = false
+  return (reason) => {
+    if (stopping) process.exit(EXIT.unexpected)
+    stopping = true
+    app.log.info({ reason }, 'stopping')
+    app.close().then(() => process.exit(EXIT.ok), (err: unknown) => {
+      app.log.error({ err }, 'could not stop cleanly')
+      process.exit(EXIT.unexpected)
     })
   }
 }

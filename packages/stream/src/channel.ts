@@ -4,9 +4,6 @@ import type { EventId, EventStore, SseStream } from '@mcp-proxy/endpoint'
 /** Stored where an event has an id but no message; stores only ever replay what is behind an event. */
 const NOTHING = {} as JsonRpcMessage
 
-/** Milliseconds that a client is asked to wait before it comes back to a stream whose connection broke. */
-export const RECONNECT_DELAY = 1_000
-
 /**
  * One event stream of a session, which outlives the connections that carry it: what is said while none does is kept in
  * the event store and follows when the client is back (2025-11-25, "Resumability and Redelivery").
@@ -14,15 +11,18 @@ export const RECONNECT_DELAY = 1_000
 export class Channel {
   readonly id: string
   readonly #store: EventStore | undefined
+  readonly #retry: number
   #sink: SseStream | undefined
   /** Behind which event a client goes on that does not say what it has seen. */
   #cursor: EventId | undefined
   /** What has to be done before the next message: a replay, or a store that does not answer at once. */
   #tail: Promise<void> | undefined
 
-  constructor (id: string, store: EventStore | undefined) {
+  /** @param retry milliseconds that a client whose connection ends waits before it comes back */
+  constructor (id: string, store: EventStore | undefined, retry: number) {
     this.id = id
     this.#store = store
+    this.#retry = retry
   }
 
   get attached (): boolean { return this.#sink !== undefined }
@@ -44,19 +44,19 @@ export class Channel {
     if (this.#store === undefined) return
     void this.#put(NOTHING, (id) => {
       this.#cursor = id
-      if (show) void this.#sink?.write({ id, data: '', retry: RECONNECT_DELAY })
+      if (show) this.showCursor()
     })
   }
 
   /** Tells a client that has just come where it is, so that it can come back there. */
   showCursor (): void {
-    if (this.#cursor !== undefined) void this.#sink?.write({ id: this.#cursor, data: '' })
+    if (this.#cursor !== undefined) void this.#sink?.write({ id: this.#cursor, data: '', retry: this.#retry })
   }
 
-  /** Ends a connection, not the stream: the client comes back after `retry` milliseconds. */
-  recycle (sink: SseStream, retry: number): void {
+  /** Ends a connection, not the stream: the client comes back. */
+  recycle (sink: SseStream): void {
     if (this.#sink !== sink || this.#cursor === undefined) return
-    void sink.write({ id: this.#cursor, data: '', retry })
+    this.showCursor()
     this.#sink = undefined
     void sink.end()
   }

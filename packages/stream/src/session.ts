@@ -99,7 +99,7 @@ export class StreamSession implements Session, Transport {
   }
 
   newChannel (): Channel {
-    const channel = new Channel(this.#streamPrefix + this.#nextChannel++, this.#openStore())
+    const channel = new Channel(this.#streamPrefix + this.#nextChannel++, this.#openStore(), this.#options.retryInterval)
     this.#channels.set(channel.id, channel)
     return channel
   }
@@ -115,7 +115,7 @@ export class StreamSession implements Session, Transport {
 
   /** A connection for a stream. From 2025-11-25 on it may be ended before the stream is (SEP-1699). */
   newSink (channel: Channel): SseStream {
-    const { maxQueuedBytes, ticker, maxConnectionAge, retryInterval } = this.#options
+    const { maxQueuedBytes, ticker, maxConnectionAge } = this.#options
     const sink: SseStream = new SseStream({
       maxQueuedBytes,
       ticker,
@@ -125,7 +125,7 @@ export class StreamSession implements Session, Transport {
         this.lastSeen = Date.now()
       }
     })
-    const timer = maxConnectionAge > 0 && this.primes ? setTimeout(() => channel.recycle(sink, retryInterval), maxConnectionAge).unref() : undefined
+    const timer = maxConnectionAge > 0 && this.primes ? setTimeout(() => channel.recycle(sink), maxConnectionAge).unref() : undefined
     return sink
   }
 
@@ -144,7 +144,7 @@ export class StreamSession implements Session, Transport {
       reply.code(204).send()
       return
     }
-    const channel = live ?? new Channel(found.streamId, store)
+    const channel = live ?? new Channel(found.streamId, store, this.#options.retryInterval)
     const sink = this.newSink(channel)
     channel.attach(sink, lastEventId)
     sink.open(reply)

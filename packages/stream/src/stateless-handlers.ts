@@ -49,7 +49,7 @@ export function statelessHandlers ({ settings, connect, ticker, log, onPreClose 
         const sink: SseStream = new SseStream({ maxQueuedBytes, ticker, onclose: () => channel.detach(sink) })
         return sink
       },
-      newChannel: () => new Channel('', undefined),
+      newChannel: () => new Channel('', undefined, 0),
       primes: false,
       onhead: undefined,
       onfinish: () => finish(),

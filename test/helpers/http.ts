@@ -6,14 +6,15 @@ export const JSON_AND_STREAM = 'application/json, text/event-stream'
 export type Json = string | Record<string, unknown> | unknown[]
 
 /** Posts a body to the stream endpoint, as MCP clients do. */
-export function post (app: FastifyInstance, body: Json, headers: Record<string, string> = {}, url = '/stream'): Promise<LightMyRequestResponse> {
+export async function post (app: FastifyInstance, body: Json, headers: Record<string, string> = {}, url = '/stream'): Promise<LightMyRequestResponse> {
   const options: InjectOptions = {
     method: 'POST',
     url,
     headers: { 'content-type': 'application/json', accept: JSON_AND_STREAM, ...headers },
     payload: typeof body === 'string' ? body : JSON.stringify(body),
   }
-  return app.inject(options)
+  // awaited here: an injection that nobody waits for is never made
+  return await app.inject(options)
 }
 
 /** Opens a session and returns the headers that name it. */

@@ -11,6 +11,8 @@ declare module 'fastify' {
      * @throws MCP_ERR_UNAUTHORIZED
      */
     mcpVerifyUserId: (request: FastifyRequest) => Promise<void>
+    /** The routes of MCP endpoints that come after are guarded. */
+    mcpAuthGuards?: true
   }
 }
 
@@ -46,6 +48,7 @@ const plugin: FastifyPluginAsync<McpAuthOptions> = async (fastify, options) => {
   fastify.decorate('mcpVerifyUserId', verify)
 
   if (hook === false) return
+  fastify.decorate('mcpAuthGuards', true)
   // on the routes of MCP endpoints and on no other: the rest of the app has rules of its own. As a hook of the route it
   // runs behind those of the endpoint's scope, so that CORS headers are on a 401 too.
   fastify.addHook('onRoute', (route) => {

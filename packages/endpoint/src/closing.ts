@@ -12,9 +12,14 @@ export interface Closing {
 export async function closeGracefully (members: Iterable<Closing>, grace: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const over = new Promise<void>((resolve) => { timer = setTimeout(resolve, grace) })
-  await Promise.all([...members].map(async (member) => {
-    await Promise.race([member.settled(), over])
-    await member.close(mcpError('MCP_ERR_CLOSING'))
-  }))
-  clearTimeout(timer)
+  try {
+    // each on its own: one that fails to end keeps no other from ending
+    const results = await Promise.allSettled([...members].map(async (member) => {
+      await Promise.race([member.settled(), over])
+      await member.close(mcpError('MCP_ERR_CLOSING'))
+    }))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  } finally {
+    clearTimeout(timer)
+  }
 }

@@ -16,19 +16,21 @@ export interface EventStore {
    * Rejects when the event is unknown.
    */
   replayEventsAfter: (lastEventId: EventId, handler: { send: (eventId: EventId, message: JsonRpcMessage) => Promise<void> }) => Promise<StreamId>
+  /** A stream will never be resumed: its session has ended. */
+  forgetStream?: ((streamId: StreamId) => void | Promise<void>) | undefined
 }
 
 export interface InMemoryEventStoreOptions {
-  /** Events kept at most; the oldest go first. @default 1000 */
+  /** Events kept at most; the oldest go first. @default 100_000 */
   maxEvents?: number | undefined
-  /** Bytes of messages kept at most; the oldest go first. @default 4_194_304 */
+  /** Bytes of messages kept at most; the oldest go first. @default 67_108_864 */
   maxBytes?: number | undefined
   /** Milliseconds that an event is kept at most. `0` is no limit. @default 1_800_000 */
   maxAge?: number | undefined
 }
 
-export const DEFAULT_MAX_EVENTS = 1000
-export const DEFAULT_MAX_EVENT_BYTES: number = 4 * 1024 * 1024
+export const DEFAULT_MAX_EVENTS = 100_000
+export const DEFAULT_MAX_EVENT_BYTES: number = 64 * 1024 * 1024
 
 export const DEFAULT_MAX_EVENT_AGE: number = 30 * 60 * 1000
 
@@ -45,7 +47,10 @@ export class InMemoryEventStore implements EventStore {
   readonly #maxEvents: number
   readonly #maxBytes: number
   readonly #maxAge: number
+  /** All events, oldest first. */
   readonly #events = new Map<EventId, StoredEvent>()
+  /** The same, by stream: a replay looks at no other stream's. */
+  readonly #streams = new Map<StreamId, Map<EventId, StoredEvent>>()
   #bytes = 0
   #next = 1
 
@@ -62,7 +67,10 @@ export class InMemoryEventStore implements EventStore {
   storeEvent (streamId: StreamId, message: JsonRpcMessage): EventId {
     const id = streamId + SEPARATOR + this.#next++
     const bytes = message instanceof Message ? unshared(message.bytes) : Buffer.from(JSON.stringify(message))
-    this.#events.set(id, { streamId, bytes, at: Date.now() })
+    const event: StoredEvent = { streamId, bytes, at: Date.now() }
+    const stream = this.#streams.get(streamId) ?? new Map<EventId, StoredEvent>()
+    this.#streams.set(streamId, stream.set(id, event))
+    this.#events.set(id, event)
     this.#bytes += bytes.length
     this.#evict()
     return id
@@ -73,21 +81,34 @@ export class InMemoryEventStore implements EventStore {
     const streamId = lastEventId.slice(0, lastEventId.lastIndexOf(SEPARATOR))
     const last = sequence(lastEventId)
     if (streamId === '' || !(last < this.#next)) throw new Error('unknown event id')
-    for (const [id, event] of this.#events) {
-      if (event.streamId !== streamId || sequence(id) <= last) continue
+    for (const [id, event] of this.#streams.get(streamId) ?? []) {
+      if (sequence(id) <= last) continue
       const message = Message.read(event.bytes)
       if (message !== undefined) await send(id, message)
     }
     return streamId
   }
 
+  forgetStream (streamId: StreamId): void {
+    for (const id of this.#streams.get(streamId)?.keys() ?? []) this.#drop(id)
+  }
+
   #evict (): void {
     const oldest = Date.now() - this.#maxAge
-    for (const [id, { bytes, at }] of this.#events) {
+    for (const [id, { at }] of this.#events) {
       if (this.#events.size <= this.#maxEvents && this.#bytes <= this.#maxBytes && at >= oldest) return
-      this.#events.delete(id)
-      this.#bytes -= bytes.length
+      this.#drop(id)
     }
+  }
+
+  #drop (id: EventId): void {
+    const event = this.#events.get(id)
+    if (event === undefined) return
+    this.#events.delete(id)
+    this.#bytes -= event.bytes.length
+    const stream = this.#streams.get(event.streamId)
+    stream?.delete(id)
+    if (stream?.size === 0) this.#streams.delete(event.streamId)
   }
 }
 
@@ -95,8 +116,9 @@ function sequence (id: EventId): number {
   return Number(id.slice(id.lastIndexOf(SEPARATOR) + 1))
 }
 
-/** A copy: the bytes are often a small part of a buffer that would be kept alive whole. */
+/** The bytes by themselves: often they are a small part of a buffer that would be kept alive whole. */
 function unshared (bytes: Buffer): Buffer {
+  if (bytes.buffer.byteLength <= 2 * bytes.length) return bytes
   const copy = Buffer.allocUnsafeSlow(bytes.length)
   bytes.copy(copy)
   return copy

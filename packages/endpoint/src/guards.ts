@@ -1,5 +1,5 @@
 import { mcpError } from '@mcp-proxy/protocol'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isLoopbackName, type OriginPolicy } from './origins.js'
 
 export interface GuardOptions {
@@ -21,12 +21,18 @@ export function addGuards (scope: FastifyInstance, { allowedHosts, allowsOrigin,
     const { host = '', origin } = request.headers
     if (allowedHosts !== 'any' && isLoopbackConnection(request) && !servesHost(host)) {
       done(mcpError('MCP_ERR_HOST', JSON.stringify(host)))
-    } else if (origin !== undefined && !allowsOrigin(origin) && !(foreignCors && reply.hasHeader('access-control-allow-origin'))) {
+    } else if (origin !== undefined && !allowsOrigin(origin) && !(foreignCors && isAdmitted(reply, origin))) {
       done(mcpError('MCP_ERR_ORIGIN', JSON.stringify(origin)))
     } else {
       done()
     }
   })
+}
+
+/** The app's CORS has answered: with this origin, or with any. It may as well have named the only one that it admits. */
+function isAdmitted (reply: FastifyReply, origin: string): boolean {
+  const admitted = reply.getHeader('access-control-allow-origin')
+  return admitted === origin || admitted === '*'
 }
 
 function isLoopbackConnection (request: FastifyRequest): boolean {

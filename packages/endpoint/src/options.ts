@@ -1,4 +1,4 @@
-import { checkInteger, mcpError, type Connect } from '@mcp-proxy/protocol'
+import { checkInteger, checkMilliseconds, mcpError, type Connect } from '@mcp-proxy/protocol'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyError, FastifyReply, FastifyRequest, onRequestHookHandler, preHandlerHookHandler, RouteOptions } from 'fastify'
 import { principalOfRequest, type PrincipalOf } from './principal.js'
@@ -20,7 +20,7 @@ export type AllowedOrigins = 'local' | 'any' | ReadonlyArray<string | RegExp>
 export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   /** What answers, instead of a command or of the `mcpBridge` of the instance. */
   connect?: Connect | undefined
-  /** Origins that browsers may call from; drives CORS and the `Origin` guard. @default 'any' where credentials are asked for, else 'local' */
+  /** Origins that browsers may call from; drives CORS and the `Origin` guard. @default 'any' when `authenticated`, else 'local' */
   allowedOrigins?: AllowedOrigins | undefined
   /** `Host` names served on a loopback address, besides localhost; `'any'` turns the guard off. @default [] */
   allowedHosts?: readonly string[] | 'any' | undefined
@@ -38,6 +38,8 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   closeGrace?: number | undefined
   /** Bytes queued for a client that reads slowly before its stream is ended. @default 16_777_216 */
   maxQueuedBytes?: number | undefined
+  /** Clients need a credential that a web page cannot know: `onRequest`, `preHandler` or a proxy in front asks for it. @default whether @mcp-proxy/auth does */
+  authenticated?: boolean | undefined
   /** Run before the body is read, on every route of the endpoint: the place for authentication. */
   onRequest?: onRequestHookHandler | onRequestHookHandler[] | undefined
   /** Run after the body was read, on every route of the endpoint. */
@@ -51,9 +53,9 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   /** `false` leaves errors to the app's own handler, a function handles them instead. @default true: errors are JSON-RPC */
   errorHandler?: boolean | ((error: FastifyError, request: FastifyRequest, reply: FastifyReply) => unknown) | undefined
   /** Called when a session has opened. */
-  onSessionOpen?: ((session: SessionInfo) => void) | undefined
+  onSessionOpen?: ((session: SessionInfo) => void | Promise<void>) | undefined
   /** Called when a session has ended, whatever ended it. */
-  onSessionClose?: ((session: SessionInfo) => void) | undefined
+  onSessionClose?: ((session: SessionInfo) => void | Promise<void>) | undefined
 }
 
 export const DEFAULT_BODY_LIMIT: number = 10 * 1024 * 1024
@@ -72,8 +74,8 @@ export interface EndpointSettings {
   readonly closeGrace: number
   readonly maxQueuedBytes: number
   readonly principal: PrincipalOf
-  readonly onSessionOpen: (session: SessionInfo) => void
-  readonly onSessionClose: (session: SessionInfo) => void
+  readonly onSessionOpen: (session: SessionInfo) => void | Promise<void>
+  readonly onSessionClose: (session: SessionInfo) => void | Promise<void>
 }
 
 /** @throws MCP_ERR_OPTION */
@@ -81,9 +83,9 @@ export function readEndpointOptions (options: EndpointOptions): EndpointSettings
   return {
     bodyLimit: checkInteger('bodyLimit', options.bodyLimit ?? DEFAULT_BODY_LIMIT, 1),
     maxSessions: checkInteger('maxSessions', options.maxSessions ?? DEFAULT_MAX_SESSIONS, 1),
-    idleTimeout: checkInteger('idleTimeout', options.idleTimeout ?? DEFAULT_IDLE_TIMEOUT),
-    keepAliveInterval: checkInteger('keepAliveInterval', options.keepAliveInterval ?? DEFAULT_KEEP_ALIVE_INTERVAL),
-    closeGrace: checkInteger('closeGrace', options.closeGrace ?? DEFAULT_CLOSE_GRACE),
+    idleTimeout: checkMilliseconds('idleTimeout', options.idleTimeout ?? DEFAULT_IDLE_TIMEOUT),
+    keepAliveInterval: checkMilliseconds('keepAliveInterval', options.keepAliveInterval ?? DEFAULT_KEEP_ALIVE_INTERVAL),
+    closeGrace: checkMilliseconds('closeGrace', options.closeGrace ?? DEFAULT_CLOSE_GRACE),
     maxQueuedBytes: checkInteger('maxQueuedBytes', options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES, 1024),
     principal: options.principal ?? principalOfRequest,
     onSessionOpen: options.onSessionOpen ?? (() => {}),

@@ -18,8 +18,8 @@ declare module 'fastify' {
   }
 }
 
-/** The decorator of @mcp-proxy/auth. */
-const VERIFY = 'mcpVerifyUserId'
+/** What @mcp-proxy/auth decorates when it guards the routes of endpoints that come after it. */
+const GUARDS = 'mcpAuthGuards'
 
 /** What happens with requests of one path, method by method. */
 export type Handlers = Partial<Record<'GET' | 'POST' | 'DELETE', RouteHandlerMethod>>
@@ -47,7 +47,8 @@ export class EndpointScope {
   static async open (fastify: FastifyInstance, options: EndpointOptions): Promise<EndpointScope> {
     const settings = readEndpointOptions(options)
     const foreignCors = hasCors(fastify)
-    const asksForCredentials = fastify.hasDecorator(VERIFY) || options.onRequest !== undefined || options.preHandler !== undefined
+    // hooks of the endpoint may be anything, a rate limit say: that they authenticate has to be said
+    const asksForCredentials = options.authenticated ?? fastify.hasDecorator(GUARDS)
     const allowsOrigin = originPolicy(options.allowedOrigins ?? (asksForCredentials ? 'any' : 'local'))
 
     if (!fastify.hasRequestDecorator('mcpPrincipal')) fastify.decorateRequest('mcpPrincipal', null)
@@ -59,9 +60,9 @@ export class EndpointScope {
     // before the guards, so that a browser can read why it was refused; and before authentication, which preflights lack
     if (options.cors !== false && !foreignCors) await addCors(fastify, allowsOrigin)
     addGuards(fastify, { allowedHosts: options.allowedHosts ?? [], allowsOrigin, foreignCors })
-    if (!fastify.hasDecorator(VERIFY)) {
+    if (!fastify.hasDecorator(GUARDS)) {
       fastify.addHook('onReady', async () => {
-        if (fastify.hasDecorator(VERIFY)) throw mcpError('MCP_ERR_AUTH_ORDER')
+        if (fastify.hasDecorator(GUARDS)) throw mcpError('MCP_ERR_AUTH_ORDER')
       })
     }
     return new EndpointScope(fastify, options, settings)
@@ -95,7 +96,7 @@ export class EndpointScope {
     }
     this.#fastify.route({
       ...shared,
-      method: ALL_METHODS.filter(method => !methods.includes(method)),
+      method: (cors === false ? [...ALL_METHODS, 'OPTIONS'] : ALL_METHODS).filter(method => !methods.includes(method)),
       config: { cors: rules },
       handler: (request, reply) => {
         reply.header('allow', allow)

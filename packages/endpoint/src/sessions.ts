@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { mcpError } from '@mcp-proxy/protocol'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { closeGracefully, type Closing } from './closing.js'
 import type { EndpointSettings, SessionInfo } from './options.js'
 
@@ -19,11 +19,13 @@ const SWEEP = 10_000
 export class Sessions<S extends Session> {
   readonly #sessions = new Map<string, S>()
   readonly #settings: EndpointSettings
+  readonly #log: FastifyBaseLogger
   #timer: NodeJS.Timeout | undefined
   #closing = false
 
   constructor (scope: FastifyInstance, settings: EndpointSettings) {
     this.#settings = settings
+    this.#log = scope.log
     // in preClose: Fastify waits for open streams before it runs onClose
     scope.addHook('preClose', () => this.#close())
   }
@@ -44,7 +46,7 @@ export class Sessions<S extends Session> {
   add (session: S): void {
     this.#sessions.set(session.id, session)
     this.#watchIdle()
-    this.#settings.onSessionOpen(describe(session))
+    this.#tell(this.#settings.onSessionOpen, session)
   }
 
   /**
@@ -63,7 +65,18 @@ export class Sessions<S extends Session> {
     if (this.#sessions.get(session.id) !== session) return
     this.#sessions.delete(session.id)
     if (this.#sessions.size === 0) this.#stopTimer()
-    this.#settings.onSessionClose(describe(session))
+    this.#tell(this.#settings.onSessionClose, session)
+  }
+
+  /** Ends a session without waiting for it. */
+  end (session: S): void {
+    session.close().catch((err: unknown) => this.#log.error({ err }, 'a session did not end cleanly'))
+  }
+
+  /** Calls a hook of the app: what goes wrong in it is its own, and stops nothing here. */
+  #tell (hook: (session: SessionInfo) => void | Promise<void>, { id, transport, principal }: SessionInfo): void {
+    const call = async (): Promise<void> => { await hook({ id, transport, principal }) }
+    call().catch((err: unknown) => this.#log.error({ err }, 'a session hook failed'))
   }
 
   #watchIdle (): void {
@@ -73,7 +86,7 @@ export class Sessions<S extends Session> {
       const limit = Date.now() - idleTimeout
       for (const session of [...this.#sessions.values()]) {
         if (session.busy) session.lastSeen = Date.now()
-        else if (session.lastSeen <= limit) void session.close()
+        else if (session.lastSeen <= limit) this.end(session)
       }
     }, Math.min(SWEEP, Math.ceil(idleTimeout / 4)))
     this.#timer.unref()
@@ -89,8 +102,4 @@ export class Sessions<S extends Session> {
     this.#stopTimer()
     await closeGracefully(this.#sessions.values(), this.#settings.closeGrace)
   }
-}
-
-function describe ({ id, transport, principal }: SessionInfo): SessionInfo {
-  return { id, transport, principal }
 }

@@ -24,6 +24,8 @@ export interface SseStreamOptions {
 const HIGH_WATER_MARK = 64 * 1024
 /** From this size on data is queued as it is instead of being copied between its frame. */
 const LARGE = 16 * 1024
+/** Milliseconds that a reader gets to take what is queued when its stream ends. */
+const END_TIMEOUT = 1000
 const KEEP_ALIVE = Buffer.from(': keep-alive\n\n')
 const END_OF_EVENT = Buffer.from('\n\n')
 
@@ -36,6 +38,7 @@ export class SseStream extends Readable implements Ticking {
   #drained: { readonly promise: Promise<void>, readonly resolve: () => void } | undefined
   #finished: Promise<void> = Promise.resolve()
   #ended = false
+  #stalled = false
 
   constructor (options: SseStreamOptions) {
     super({ highWaterMark: HIGH_WATER_MARK })
@@ -77,6 +80,9 @@ export class SseStream extends Readable implements Ticking {
 
   tick (): void {
     if (this.readableLength === 0) void this.#queue(KEEP_ALIVE)
+    // full, and not a byte was taken since the last tick: others may be waiting for this reader
+    else if (this.#stalled) this.destroy()
+    else this.#stalled = this.#drained !== undefined
   }
 
   /** Ends the response after what is queued; resolves when the connection is done with it. */
@@ -86,20 +92,25 @@ export class SseStream extends Readable implements Ticking {
       this.push(null)
       this.#release()
     }
+    // a reader that has stopped would never let it finish
+    const timer = setTimeout(() => this.destroy(), END_TIMEOUT).unref()
     await this.#finished
+    clearTimeout(timer)
   }
 
   override _read (): void {
+    this.#stalled = false
     this.#release()
   }
 
   #queue (chunk: Buffer): void | Promise<void> {
     if (this.destroyed || this.#ended) return
-    if (this.push(chunk)) return
+    // judged before it is added: one message always fits
     if (this.readableLength > this.#options.maxQueuedBytes) {
       this.destroy()
       return
     }
+    if (this.push(chunk)) return
     this.#drained ??= deferred()
     return this.#drained.promise
   }

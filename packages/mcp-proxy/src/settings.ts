@@ -60,6 +60,8 @@ export function settingsFromEnvironment (environment: NodeJS.ProcessEnv): Settin
   const settings: Settings = {}
   for (const name of settingNames()) {
     const value = environment[ENV_PREFIX + name.toUpperCase().replaceAll('-', '_')]
+    // an empty variable is one that is not set; but a credential that came out empty must not let everybody in
+    if (value === '' && name === 'user-id') throw new SettingError('MCP_PROXY_USER_ID is empty: set it, or do not pass it')
     if (value !== undefined && value !== '') assign(settings, name, SETTINGS[name].kind === 'list' ? value.split(',') : value)
   }
   return settings

@@ -10,13 +10,15 @@ export interface Envelope {
   /** The id as JSON text in the form of {@link idKey}. */
   readonly rawId?: string | undefined
   readonly idSpan?: Span | undefined
+  /** A response that says why there is no result. */
+  readonly failed?: boolean | undefined
 }
 
 /** From this size on the envelope of a response is looked for at both ends before the bytes between are scanned. */
 const LARGE = 1024
 /** Bytes at each end that hold the envelope as the SDKs write it. */
 const EDGE = 96
-const HEAD = /^\{"jsonrpc":"2\.0","id":(-?\d+|"[\w:.-]*"),"(?:result|error)":/
+const HEAD = /^\{"jsonrpc":"2\.0","id":(-?\d+|"[\w:.-]*"),"(result|error)":/
 const HEAD_ID = '{"jsonrpc":"2.0","id":'.length
 const TAIL = /,"jsonrpc":"2\.0","id":(-?\d+|"[\w:.-]*")\}$/
 
@@ -25,14 +27,23 @@ export function readEnvelope (line: Buffer): Envelope | undefined {
   return (line.length >= LARGE ? readEdges(line) : undefined) ?? scanEnvelope(line)
 }
 
-/** The id of a message of which only the two ends are known, because it was too large to keep. */
-export function readEdges (head: Buffer, tail: Buffer = head): Envelope | undefined {
-  const first = HEAD.exec(head.toString('latin1', 0, EDGE))?.[1]
-  if (first !== undefined) return { kind: 'response', rawId: first, idSpan: { start: HEAD_ID, end: HEAD_ID + first.length } }
+/** The envelope of a large response, read at both ends as the SDKs write it. */
+function readEdges (line: Buffer): Envelope | undefined {
+  const [, first, answer] = HEAD.exec(line.toString('latin1', 0, EDGE)) ?? []
+  if (first !== undefined) return { kind: 'response', rawId: first, idSpan: { start: HEAD_ID, end: HEAD_ID + first.length }, failed: answer === 'error' }
   // sound for valid JSON: the last brace closes the message, so the id before it is the message's own, and the last of its name
-  if (head.toString('latin1', 0, 10) !== '{"result":') return undefined
-  const last = TAIL.exec(tail.toString('latin1', Math.max(0, tail.length - EDGE)))?.[1]
-  return last === undefined ? undefined : { kind: 'response', rawId: last, idSpan: { start: tail.length - 1 - last.length, end: tail.length - 1 } }
+  if (line.toString('latin1', 0, 10) !== '{"result":') return undefined
+  const last = TAIL.exec(line.toString('latin1', line.length - EDGE))?.[1]
+  return last === undefined ? undefined : { kind: 'response', rawId: last, idSpan: { start: line.length - 1 - last.length, end: line.length - 1 }, failed: false }
+}
+
+/** The id of a message of which only the two ends are known, because it was too large to keep; as JSON text. */
+export function guessId (head: Buffer, tail: Buffer): string | undefined {
+  let id: string | undefined
+  // ends at the first value that is cut off
+  scanObject(head, skipSpace(head, 0), (name, from, to) => { if (name === 'id') id = head.toString('utf8', from, to) })
+  id ??= /,\s*"id"\s*:\s*(-?\d+|"[\w:.-]*")\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}$/.exec(tail.toString('latin1'))?.[1]
+  return id === undefined ? undefined : idKey(id)
 }
 
 function scanEnvelope (line: Buffer): Envelope | undefined {
@@ -40,7 +51,7 @@ function scanEnvelope (line: Buffer): Envelope | undefined {
   let method: string | undefined
   let id: string | undefined
   let idSpan: Span | undefined
-  let answer = false
+  let answer: string | undefined
   const start = skipSpace(line, 0)
   const end = scanObject(line, start, (name, from, to) => {
     if (name === 'id') {
@@ -48,7 +59,7 @@ function scanEnvelope (line: Buffer): Envelope | undefined {
       idSpan = { start: from, end: to }
     } else if (name === 'method') method = line.toString('utf8', from, to)
     else if (name === 'jsonrpc') jsonrpc = line.toString('latin1', from, to) === '"2.0"'
-    else if (name === 'result' || name === 'error') answer = true
+    else if (name === 'result' || name === 'error') answer = name
   })
   if (!jsonrpc || end === -1 || skipSpace(line, end) !== line.length) return undefined
   const rawId = id === undefined ? undefined : idKey(id)
@@ -57,7 +68,7 @@ function scanEnvelope (line: Buffer): Envelope | undefined {
     if (name === undefined || (id !== undefined && rawId === undefined)) return undefined
     return rawId === undefined ? { kind: 'notification', method: name } : { kind: 'request', method: name, rawId, idSpan }
   }
-  return answer ? { kind: 'response', rawId, idSpan } : undefined
+  return answer === undefined ? undefined : { kind: 'response', rawId, idSpan, failed: answer === 'error' }
 }
 
 /**
@@ -75,17 +86,56 @@ export function judgeEnvelope (bytes: Buffer, json: unknown): Envelope {
     if (id === undefined) throw invalid('it has neither "method" nor "id"')
     if (Object.hasOwn(json, 'result') === Object.hasOwn(json, 'error')) throw invalid('a response has one of "result" and "error"')
   }
-  // JSON.parse takes the last of equal names, other parsers the first: such a message means two things at once
-  const names = new Set<string>()
   let idSpan: Span | undefined
-  scanObject(bytes, skipSpace(bytes, 0), (name, start, end) => {
-    if (names.has(name)) throw invalid(`${describe(name)} stands twice`)
-    names.add(name)
+  checkNames(bytes, skipSpace(bytes, 0), ENVELOPE_NAMES, (name, start, end) => {
     if (name === 'id') idSpan = { start, end }
+    else if (name === 'params') checkParams(bytes, start, json as { params?: object }, method)
   })
   if (idSpan === undefined) return { kind: 'notification', method }
   const rawId = idKey(bytes.toString('utf8', idSpan.start, idSpan.end))
   return { kind: method === undefined ? 'response' : 'request', method, rawId, idSpan }
+}
+
+/** Names that the proxy reads or replaces, and children act on. */
+const ENVELOPE_NAMES = foldAll('jsonrpc', 'id', 'method', 'params', 'result', 'error')
+const PARAMS_NAMES = foldAll('_meta')
+const CANCELLED_NAMES = foldAll('_meta', 'requestId')
+const META_NAMES = foldAll('progressToken')
+
+/** Ids and tokens below `params`: another client's must not be reached by a second spelling of them. */
+function checkParams (bytes: Buffer, start: number, { params = {} }: { params?: object }, method: string | undefined): void {
+  const cancels = method === 'notifications/cancelled'
+  if (!cancels && !Object.keys(params).some(name => fold(name) === '_META')) return
+  checkNames(bytes, start, cancels ? CANCELLED_NAMES : PARAMS_NAMES, (name, from) => {
+    if (name === '_meta' && bytes[from] === 0x7b) checkNames(bytes, from, META_NAMES, () => {})
+  })
+}
+
+/**
+ * Visits the members of an object, in which each of the names stands once and is spelled exactly. JSON.parse takes the
+ * last of equal names, other parsers the first, and some do not tell upper from lower case: such a message means two
+ * things at once.
+ */
+function checkNames (bytes: Buffer, start: number, names: ReadonlyMap<string, string>, visit: (name: string, start: number, end: number) => void): void {
+  const seen = new Set<string>()
+  scanObject(bytes, start, (name, from, to) => {
+    const exact = names.get(fold(name))
+    if (exact === undefined) return
+    if (exact !== name) throw invalid(`${describe(name)} is not ${describe(exact)}`)
+    if (seen.has(name)) throw invalid(`${describe(name)} stands twice`)
+    seen.add(name)
+    visit(name, from, to)
+  })
+}
+
+/** Names by how they look to a parser that ignores case. */
+function foldAll (...names: string[]): ReadonlyMap<string, string> {
+  return new Map(names.map(name => [fold(name), name]))
+}
+
+/** As parsers that ignore case see a name: the long s is an s, the Kelvin sign a k. */
+function fold (name: string): string {
+  return name.toLowerCase().toUpperCase()
 }
 
 /**
@@ -98,7 +148,10 @@ export function idKey (raw: string): string | undefined {
     const value = parseString(raw)
     return value === undefined ? undefined : JSON.stringify(value)
   }
-  return /^-?\d/.test(raw) ? raw : undefined
+  if (/^-?\d+$/.test(raw)) return raw
+  // some serializers write whole numbers as 5.0
+  const number = /^-?\d/.test(raw) ? Number(raw) : NaN
+  return Number.isSafeInteger(number) ? String(number) : Number.isNaN(number) ? undefined : raw
 }
 
 /** Replaces the bytes at some places, which must not overlap. */

@@ -40,6 +40,7 @@ const table = {
   MCP_ERR_CHILD_MESSAGE_SIZE: [502, -32603, 'The answer of the MCP server is larger than the limit of %d bytes'],
   MCP_ERR_REQUEST_TIMEOUT: [504, -32001, 'No answer from the MCP server within %d ms'],
   MCP_ERR_CHILD_UNAVAILABLE: [503, -32000, 'The MCP server %s keeps failing and is left alone: try again in %d s'],
+  MCP_ERR_CHILD_BUSY: [503, -32000, 'The MCP server %s does not read what it is sent: try again later'],
   MCP_ERR_CHILD_LIMIT: [503, -32000, 'All %d processes of the MCP server are in use: try again later'],
   MCP_ERR_CALL_LIMIT: [503, -32000, 'This client has %d calls open: wait for an answer'],
   MCP_ERR_STOPPED: [503, -32000, 'The proxy has stopped the MCP server'],
@@ -91,4 +92,12 @@ export function checkInteger (name: string, value: unknown, min = 0, max: number
   if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return value as number
   const bound = max === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`
   throw mcpError('MCP_ERR_OPTION', name, bound, JSON.stringify(value) ?? String(value))
+}
+
+/** Node fires a timer that is longer than this at once. */
+const MAX_TIMER = 2 ** 31 - 1
+
+/** @throws MCP_ERR_OPTION unless the value is a number of milliseconds that a timer can wait. */
+export function checkMilliseconds (name: string, value: unknown, min = 0): number {
+  return checkInteger(name, value, min, MAX_TIMER)
 }

@@ -1,6 +1,6 @@
 import { judgeEnvelope, readEnvelope, splice, splitArray, type Envelope, type MessageKind } from './envelope.js'
 import { mcpError } from './errors.js'
-import { findSpan, type Span } from './scan.js'
+import { findSpan, skipSpace, type Span } from './scan.js'
 import type { Id, JsonRpcErrorObject, JsonRpcMessage } from './json-rpc.js'
 
 /** A path of member names inside a message, for example `['params', 'requestId']`. */
@@ -82,12 +82,24 @@ export class Message {
     return Message.#own(`{"jsonrpc":"2.0","id":${rawId},"error":${JSON.stringify(error)}}`)
   }
 
+  /**
+   * Reads a line that may hold a batch, which a server of 2025-03-26 may write. What is no message is left out.
+   */
+  static readLine (line: Buffer): Message[] {
+    const start = skipSpace(line, 0)
+    const parts = line[start] === 0x5b && tryParse(line) !== undefined ? splitArray(line) : [line]
+    return parts.map(part => Message.read(part)).filter(message => message !== undefined)
+  }
+
   /** The message as it crosses: UTF-8 JSON on one line, without the line break. */
   get bytes (): Buffer { return this.#bytes }
   get kind (): MessageKind { return this.#envelope.kind }
   get method (): string | undefined { return this.#envelope.method }
   /** The id as JSON text: `1` and `"1"` differ, and a number beyond 2^53 is exact. */
   get rawId (): string | undefined { return this.#envelope.rawId }
+
+  /** It is a response with an error. */
+  get failed (): boolean { return this.#envelope.failed === true }
 
   get jsonrpc (): '2.0' { return '2.0' }
   get id (): Id | undefined { return this.rawId === undefined ? undefined : JSON.parse(this.rawId) as Id }
@@ -115,9 +127,9 @@ export class Message {
       if (span !== undefined) places.push({ ...span, text })
     }
     if (places.length === 0) return this
-    const { kind, method } = this.#envelope
+    const { kind, method, failed } = this.#envelope
     // rewritten once per crossing: the id's new place is not kept, a second rewriting looks for it
-    return new Message(splice(this.#bytes, places), { kind, method, rawId: rawId ?? this.rawId })
+    return new Message(splice(this.#bytes, places), { kind, method, failed, rawId: rawId ?? this.rawId })
   }
 
   static #own (text: string, json?: JsonRpcMessage): Message {

@@ -23,8 +23,6 @@ export interface Transport {
   close: () => void | Promise<void>
   /** Set by the answering side: called for each message from the party. */
   onmessage?: ((message: Message) => void) | undefined
-  /** Set by the answering side: called once when the party has left. */
-  onclose?: (() => void) | undefined
 }
 
 /** Who connects, as the endpoint knows it. */
@@ -36,6 +34,8 @@ export interface ConnectContext {
   /** The HTTP request that opened the connection; `undefined` off HTTP. */
   readonly request: FastifyRequest | undefined
   readonly log: FastifyBaseLogger
+  /** `false` when the party can never answer a request, as without a session. @default true */
+  readonly answers?: boolean | undefined
 }
 
 /** What answers a party: closing it releases what was held for that party alone. */

@@ -38,7 +38,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
     sessions.checkRoom()
     const id = sessions.newId()
     const principal = principalOf(request)
-    const stream = new SseStream({ maxQueuedBytes, ticker, onclose: () => { void session.close() } })
+    const stream = new SseStream({ maxQueuedBytes, ticker, onclose: () => sessions.end(session) })
     const session = new SseSession(id, principal, stream, ended => sessions.delete(ended))
     sessions.add(session)
     session.open(connect, { id: shortId(id), principal, request, log: fastify.log })
@@ -52,6 +52,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
     const session = sessions.get(sessionId, principalOf(request))
     const message = readMessage(request.body)
     if (message.kind === 'request') request.mcpRequestId = message.rawId ?? null
+    session.checkId(message)
     // the answer travels on the event stream: this one only says that the message has arrived
     reply.code(202).type('text/plain').send('Accepted')
     session.receive(message)

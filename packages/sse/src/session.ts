@@ -1,4 +1,4 @@
-import { CANCELLED_ID, idKey, type Connect, type ConnectContext, type Connection, type Message, type Transport } from '@mcp-proxy/protocol'
+import { CANCELLED_ID, idKey, mcpError, type Connect, type ConnectContext, type Connection, type Message, type Transport } from '@mcp-proxy/protocol'
 import type { Session, SseStream } from '@mcp-proxy/endpoint'
 
 /** One client of the HTTP+SSE transport: it lives as long as its event stream (2024-11-05, "HTTP with SSE"). */
@@ -27,6 +27,11 @@ export class SseSession implements Session, Transport {
 
   open (connect: Connect, context: ConnectContext): void {
     this.#connection = connect(this, context)
+  }
+
+  /** @throws MCP_ERR_ID_IN_USE */
+  checkId ({ kind, rawId }: Message): void {
+    if (kind === 'request' && this.#calls.has(rawId as string)) throw mcpError('MCP_ERR_ID_IN_USE', rawId as string)
   }
 
   /** A message that the client has posted. */

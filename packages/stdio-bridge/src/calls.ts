@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { REQUEST_PROGRESS_TOKEN, idKey, type Message } from '@mcp-proxy/protocol'
 import type { Peer } from './peer.js'
 
@@ -15,8 +16,8 @@ export interface Call {
   readonly since: number
   /** `Date.now()` at which it is given up; `Infinity` is never. */
   deadline: number
-  /** Runs before a successful answer goes to the client. */
-  readonly onsuccess: (() => void) | undefined
+  /** Called when the call has failed, whatever the reason. */
+  readonly onfailure: (() => void) | undefined
 }
 
 export interface CallsOptions {
@@ -38,7 +39,8 @@ export class Calls {
   readonly #options: CallsOptions
   readonly #byId = new Map<string, Call>()
   readonly #byToken = new Map<string, Call>()
-  #next = 1
+  // ids that cannot be guessed: a child that reads JSON loosely must not be talked into answering somebody else's call
+  #next = randomInt(2 ** 30)
 
   constructor (options: CallsOptions) {
     this.#options = options
@@ -46,7 +48,7 @@ export class Calls {
 
   get size (): number { return this.#byId.size }
 
-  open (peer: Peer, request: Message, onsuccess?: () => void): Call {
+  open (peer: Peer, request: Message, { onfailure, timeout = this.#options.timeout }: { onfailure?: (() => void) | undefined, timeout?: number | undefined } = {}): Call {
     const id = String(this.#next++)
     const since = Date.now()
     const call: Call = {
@@ -56,8 +58,8 @@ export class Calls {
       method: request.method as string,
       progressToken: readProgressToken(request),
       since,
-      deadline: this.#deadline(since, since),
-      onsuccess,
+      deadline: this.#deadline(since, since, timeout),
+      onfailure,
     }
     this.#byId.set(id, call)
     peer.calls.set(call.rawId, call)
@@ -83,14 +85,14 @@ export class Calls {
 
   close (call: Call): void {
     this.#byId.delete(call.id)
-    call.peer.calls.delete(call.rawId)
+    if (call.peer.calls.get(call.rawId) === call) call.peer.calls.delete(call.rawId)
     const token = this.tokenOf(call)
     if (token !== undefined && this.#byToken.get(token) === call) this.#byToken.delete(token)
   }
 
   /** The call is making progress: its time starts anew, where that is wanted. */
   renew (call: Call): void {
-    if (this.#options.renew) call.deadline = this.#deadline(call.since, Date.now())
+    if (this.#options.renew) call.deadline = this.#deadline(call.since, Date.now(), this.#options.timeout)
   }
 
   /** Calls whose time is up. */
@@ -105,8 +107,8 @@ export class Calls {
     return all
   }
 
-  #deadline (since: number, now: number): number {
-    const { timeout, total } = this.#options
+  #deadline (since: number, now: number, timeout: number): number {
+    const { total } = this.#options
     if (timeout === 0) return Infinity
     return Math.min(now + timeout, total === 0 ? Infinity : since + total)
   }

@@ -30,18 +30,20 @@ const LAST_WORDS = 1000
 
 /** One run of the server: spawn, lines in, lines out, stop. Knows that a line is a message, nothing else of MCP. */
 export class Child {
-  readonly #process: ChildProcess
+  /** `undefined` when it could not even be tried to start one. */
+  readonly #process: ChildProcess | undefined
   readonly #settings: BridgeSettings
   readonly #log: FastifyBaseLogger
   readonly #stderrTail: string[] = []
   #stopped: Promise<void> | undefined
   #exit: ChildExit | undefined
   #corked = false
+  #pauses = 0
 
   constructor (settings: BridgeSettings, log: FastifyBaseLogger, handler: ChildHandler) {
     this.#settings = settings
     this.#log = log
-    this.#process = spawn(settings.file, [...settings.args], {
+    const start = (): ChildProcess => spawn(settings.file, [...settings.args], {
       cwd: settings.cwd,
       env: childEnvironment(settings.environment, settings.env),
       shell: settings.shell,
@@ -50,23 +52,29 @@ export class Child {
       detached: process.platform !== 'win32',
       windowsHide: true,
     })
+    try {
+      this.#process = start()
+    } catch (error) {
+      // Node reports most reasons with an event, and throws the others
+      this.#process = undefined
+      queueMicrotask(() => this.#report({ code: null, signal: null, error: error as NodeJS.ErrnoException }, handler))
+      return
+    }
     living.add(this)
     this.#readOutput(handler)
     this.#readErrors()
-    this.#watchExit(handler)
-    // a child that closes its stdin has ended or will: the exit tells
-    this.#process.stdin?.on('error', () => {})
+    this.#watchExit(this.#process, handler)
   }
 
-  get pid (): number | undefined { return this.#process.pid }
+  get pid (): number | undefined { return this.#process?.pid }
   get exited (): boolean { return this.#exit !== undefined }
   /** The last lines the child wrote to stderr. */
   get stderrTail (): readonly string[] { return this.#stderrTail }
 
-  /** Writes one message. `false` when the child reads too slowly; the message is queued all the same. */
-  send (message: Message): boolean {
-    const { stdin } = this.#process
-    if (stdin === null || !stdin.writable) return true
+  /** Writes one message; what the child has not read yet is queued. */
+  send (message: Message): void {
+    const stdin = this.#process?.stdin
+    if (stdin === undefined || stdin === null || !stdin.writable) return
     // all that is sent in one turn leaves in one write
     if (!this.#corked) {
       this.#corked = true
@@ -77,15 +85,22 @@ export class Child {
       })
     }
     stdin.write(message.bytes)
-    return stdin.write('\n')
+    stdin.write('\n')
   }
 
-  /** Stops reading from the child: it blocks once the pipe is full. */
-  pause (): void { this.#process.stdout?.pause() }
-  resume (): void { this.#process.stdout?.resume() }
+  /** Bytes that the child has not read yet. */
+  get queuedInput (): number { return this.#process?.stdin?.writableLength ?? 0 }
+
+  /** Stops reading from the child, which blocks once the pipe is full, until what is returned has been called. */
+  pause (): () => void {
+    const stdout = this.#process?.stdout
+    if (this.#pauses++ === 0) stdout?.pause()
+    return () => { if (--this.#pauses === 0) stdout?.resume() }
+  }
 
   /** Ends the child and all it has started. Harmless when called twice. */
   async stop (): Promise<void> {
+    if (this.#process === undefined) return
     this.#stopped ??= terminate(this.#process, this.#settings.stopTimeout).finally(() => living.delete(this))
     await this.#stopped
   }
@@ -98,13 +113,13 @@ export class Child {
   #readOutput ({ message: onMessage, oversize }: ChildHandler): void {
     const reader = new LineReader(this.#settings.maxMessageBytes, {
       line: (line) => {
-        const message = Message.read(line)
-        if (message !== undefined) this.#guard(() => onMessage(message))
-        else this.#log.warn({ childPid: this.pid, bytes: line.length, excerpt: excerpt(line) }, 'skipped a line on stdout that is not a JSON-RPC message; servers must log to stderr')
+        const messages = Message.readLine(line)
+        for (const message of messages) this.#guard(() => onMessage(message))
+        if (messages.length === 0) this.#log.warn({ childPid: this.pid, bytes: line.length, excerpt: excerpt(line) }, 'skipped a line on stdout that is not a JSON-RPC message; servers must log to stderr')
       },
       oversize: (head, tail) => this.#guard(() => oversize(head, tail)),
     })
-    this.#process.stdout?.on('data', (chunk: Buffer) => reader.push(chunk)).on('end', () => reader.end())
+    this.#process?.stdout?.on('data', (chunk: Buffer) => reader.push(chunk)).on('end', () => reader.end())
   }
 
   /** One message that cannot be passed on must not end the proxy, which an error in a stream's handler would. */
@@ -124,34 +139,37 @@ export class Child {
       this.#log.info({ childPid: this.pid, stderr: text }, 'server wrote to stderr')
     }
     const reader = new LineReader(STDERR_LINE_LIMIT, { line: keep, oversize: keep })
-    this.#process.stderr?.on('data', (chunk: Buffer) => reader.push(chunk)).on('end', () => reader.end())
+    this.#process?.stderr?.on('data', (chunk: Buffer) => reader.push(chunk)).on('end', () => reader.end())
   }
 
-  #watchExit (handler: ChildHandler): void {
-    const report = (exit: ChildExit): void => {
-      if (this.#exit !== undefined) return
-      this.#exit = exit
-      handler.exit(exit)
-      // stop() sweeps too, but nobody calls it for a child that ended by itself
-      if (this.pid !== undefined && this.#stopped === undefined) {
-        this.#stopped = sweep(this.pid, this.#settings.stopTimeout).finally(() => living.delete(this))
-      }
-    }
-    this.#process.once('error', (error: NodeJS.ErrnoException) => {
-      if (this.pid !== undefined) return
-      living.delete(this)
-      report({ code: null, signal: null, error })
+  #watchExit (child: ChildProcess, handler: ChildHandler): void {
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      // with a pid it is about a signal that could not be sent: the exit is yet to come
+      if (this.pid === undefined) this.#report({ code: null, signal: null, error }, handler)
     })
-    this.#process.once('exit', (code, signal) => {
+    child.once('exit', (code, signal) => {
       const exit: ChildExit = { code, signal, error: undefined }
-      this.resume()
+      child.stdout?.resume()
       // 'close' comes after the last line was read, unless somebody else holds the pipe open
-      const timer = setTimeout(report, LAST_WORDS, exit).unref()
-      this.#process.once('close', () => {
+      const timer = setTimeout(() => this.#report(exit, handler), LAST_WORDS).unref()
+      child.once('close', () => {
         clearTimeout(timer)
-        report(exit)
+        this.#report(exit, handler)
       })
     })
+    for (const stream of [child.stdin, child.stdout, child.stderr]) {
+      // a pipe that breaks is no news: the exit tells
+      stream?.on('error', () => {})
+    }
+  }
+
+  #report (exit: ChildExit, handler: ChildHandler): void {
+    if (this.#exit !== undefined) return
+    this.#exit = exit
+    handler.exit(exit)
+    // stop() sweeps too, but nobody calls it for a child that ended by itself
+    if (this.pid === undefined) living.delete(this)
+    else this.#stopped ??= sweep(this.pid, this.#settings.stopTimeout).finally(() => living.delete(this))
   }
 }
 

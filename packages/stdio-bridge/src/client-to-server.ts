@@ -31,8 +31,9 @@ function request (hub: Hub, peer: Peer, message: Message): void {
   }
 }
 
-function forward (hub: Hub, peer: Peer, message: Message, edits: Array<readonly [Path, string]> = [], onsuccess?: () => void): void {
-  const call = hub.calls.open(peer, message, onsuccess)
+function forward (hub: Hub, peer: Peer, message: Message, edits: Array<readonly [Path, string]> = [], onfailure?: () => void): void {
+  const timeout = message.method === 'initialize' ? hub.settings.startTimeout : undefined
+  const call = hub.calls.open(peer, message, { onfailure, timeout })
   const token = hub.calls.tokenOf(call)
   if (token !== undefined) edits.push([REQUEST_PROGRESS_TOKEN, token])
   hub.send(message.rewrite(call.id, edits))
@@ -52,17 +53,26 @@ function setLevel (hub: Hub, peer: Peer, message: Message): void {
 
 function subscribe (hub: Hub, peer: Peer, message: Message): void {
   const uri = message.params?.['uri']
-  forward(hub, peer, message, [], typeof uri === 'string' ? () => hub.subscriptions.add(uri, peer) : undefined)
+  if (typeof uri !== 'string') {
+    forward(hub, peer, message)
+    return
+  }
+  // counted from now on: somebody else may unsubscribe before the answer is here
+  const added = hub.subscriptions.add(uri, peer)
+  forward(hub, peer, message, [], added ? () => { hub.subscriptions.remove(uri, peer) } : undefined)
 }
 
 function unsubscribe (hub: Hub, peer: Peer, message: Message): void {
   const uri = message.params?.['uri']
-  if (typeof uri === 'string' && hub.subscriptions.isShared(uri, peer)) {
+  if (typeof uri === 'string') {
+    const shared = hub.subscriptions.isShared(uri, peer)
     hub.subscriptions.remove(uri, peer)
-    hub.deliver(peer, Message.result(message.rawId as string, '{}'))
-    return
+    if (shared) {
+      hub.deliver(peer, Message.result(message.rawId as string, '{}'))
+      return
+    }
   }
-  forward(hub, peer, message, [], typeof uri === 'string' ? () => { hub.subscriptions.remove(uri, peer) } : undefined)
+  forward(hub, peer, message)
 }
 
 function notification (hub: Hub, peer: Peer, message: Message): void {

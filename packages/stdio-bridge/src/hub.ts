@@ -1,4 +1,4 @@
-import { Message, toRpcError, type CodedError, type FastifyBaseLogger, type SendOptions } from '@mcp-proxy/protocol'
+import { Message, mcpError, toRpcError, type CodedError, type FastifyBaseLogger, type SendOptions } from '@mcp-proxy/protocol'
 import { Calls, type Call } from './calls.js'
 import { OwnCalls } from './own-calls.js'
 import { Subscriptions } from './subscriptions.js'
@@ -48,18 +48,24 @@ export class Hub {
     this.child?.send(message)
   }
 
+  /** Why the server cannot be sent more now; `undefined` when it can. One message always fits. */
+  get refusal (): CodedError | undefined {
+    if (this.child === undefined || this.child.queuedInput <= this.settings.maxQueuedInput) return undefined
+    return Object.assign(mcpError('MCP_ERR_CHILD_BUSY', this.settings.name), { retryAfter: 1 })
+  }
+
   /** To a client. */
   deliver (peer: Peer, message: Message, options?: SendOptions): void {
     const full = peer.transport.send(message, options)
     if (full === undefined || !this.exclusive) return
     // the only reader is slow: let the child wait for it instead of keeping what it says
-    const { child } = this
-    child?.pause()
-    void full.finally(() => child?.resume())
+    const resume = this.child?.pause()
+    if (resume !== undefined) void full.finally(resume)
   }
 
   /** Answers a call that the server has seen with an error of the proxy's own. To HTTP it is an answer like any other. */
   fail (call: Call, error: CodedError): void {
+    call.onfailure?.()
     if (call.method === 'initialize') this.refuse(call.peer, call.rawId, error)
     else this.deliver(call.peer, Message.error(call.rawId, toRpcError(error)))
   }

@@ -37,14 +37,12 @@ export class LeaseRouter implements Connection {
     this.#transport = transport
     this.#context = { id, principal, log }
     transport.onmessage = message => this.#receive(message)
-    transport.onclose = () => { void this.close() }
   }
 
   async close (): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     this.#transport.onmessage = undefined
-    this.#transport.onclose = undefined
     for (const [rawId, call] of this.#calls) if (call !== 'waiting') this.#end(rawId, call)
     this.#calls.clear()
   }
@@ -117,6 +115,10 @@ export class LeaseRouter implements Connection {
 
   /** Gets a child for a request; the client is told when there is none. */
   #withChild (rawId: string, then: (lease: Lease) => void): void {
+    if (this.#calls.has(rawId)) {
+      this.#refuse(rawId, mcpError('MCP_ERR_ID_IN_USE', rawId))
+      return
+    }
     if (this.#calls.size >= this.#options.maxPendingCalls) {
       this.#refuse(rawId, mcpError('MCP_ERR_CALL_LIMIT', this.#options.maxPendingCalls))
       return

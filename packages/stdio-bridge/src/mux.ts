@@ -22,8 +22,10 @@ export class Mux {
   readonly #hub: Hub
   readonly #supervisor: Supervisor
   readonly #options: Pick<MuxOptions, 'idleTimeout' | 'onclose' | 'onended'>
-  readonly #timer: NodeJS.Timeout | undefined
+  readonly #timer: NodeJS.Timeout
+  /** Messages for a child that is not ready. */
   #waiting: Array<readonly [Peer, Message]> = []
+  #waitingBytes = 0
   #idle: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
   #principal: { readonly name: string | undefined } | undefined
@@ -32,12 +34,10 @@ export class Mux {
     this.#options = options
     this.#hub = new Hub(options)
     this.#supervisor = new Supervisor(this.#hub, { ready: again => this.#ready(again), lost: error => this.#lost(error) })
-    const { requestTimeout } = options.settings
-    if (requestTimeout > 0) {
-      // one timer for all calls instead of one for each
-      this.#timer = setInterval(() => this.#expire(), Math.min(1000, Math.ceil(requestTimeout / 10)))
-      this.#timer.unref()
-    }
+    // one timer for all calls instead of one for each
+    const { requestTimeout, startTimeout } = options.settings
+    this.#timer = setInterval(() => this.#expire(), Math.min(1000, Math.ceil((requestTimeout || startTimeout) / 10), Math.ceil(startTimeout / 10)))
+    this.#timer.unref()
   }
 
   get child (): Child | undefined { return this.#hub.child }
@@ -54,7 +54,6 @@ export class Mux {
     this.#principal ??= { name: context.principal }
     if (this.#principal.name !== context.principal) this.#hub.mixed = true
     transport.onmessage = message => this.#receive(peer, message)
-    transport.onclose = () => { void this.#detach(peer) }
     return { close: () => this.#detach(peer) }
   }
 
@@ -77,8 +76,9 @@ export class Mux {
     const hub = this.#hub
     if (!hub.peers.delete(peer)) return
     peer.transport.onmessage = undefined
-    peer.transport.onclose = undefined
-    this.#waiting = this.#waiting.filter(([waiting]) => waiting !== peer)
+    const others = this.#takeWaiting().filter(([waiting]) => waiting !== peer)
+    this.#waiting = others
+    for (const [, message] of others) this.#waitingBytes += message.bytes.length
     for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
     for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, { code: -32000, message: 'the client has left' }))
     for (const uri of hub.subscriptions.drop(peer)) hub.own.tell('resources/unsubscribe', JSON.stringify({ uri }))
@@ -111,7 +111,6 @@ export class Mux {
     if (this.#hub.exclusive) {
       this.#hub.peers.delete(peer)
       peer.transport.onmessage = undefined
-      peer.transport.onclose = undefined
       await this.close()
     } else {
       this.release(peer)
@@ -120,9 +119,7 @@ export class Mux {
 
   #ready (again: boolean): void {
     const { peers } = this.#hub
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const [peer, message] of waiting) if (peers.has(peer)) fromClient(this.#hub, peer, message)
+    for (const [peer, message] of this.#takeWaiting()) if (peers.has(peer)) fromClient(this.#hub, peer, message)
     if (again) this.#announceChange()
   }
 
@@ -150,10 +147,16 @@ export class Mux {
   }
 
   #failOpen (error: CodedError): void {
-    const waiting = this.#waiting
-    this.#waiting = []
+    const waiting = this.#takeWaiting()
     for (const call of this.#hub.calls.drain()) this.#hub.fail(call, error)
     for (const [peer, message] of waiting) if (message.kind === 'request') this.#hub.refuse(peer, message.rawId as string, error)
+  }
+
+  #takeWaiting (): Array<readonly [Peer, Message]> {
+    const waiting = this.#waiting
+    this.#waiting = []
+    this.#waitingBytes = 0
+    return waiting
   }
 
   #expire (): void {
@@ -162,32 +165,33 @@ export class Mux {
       log.warn({ method: call.method, requestTimeout: settings.requestTimeout }, 'a call timed out')
       events.report('timeout', { server: settings.name, method: call.method })
       this.#hub.abandon(call, 'timeout')
-      this.#hub.fail(call, mcpError('MCP_ERR_REQUEST_TIMEOUT', settings.requestTimeout))
+      this.#hub.fail(call, mcpError('MCP_ERR_REQUEST_TIMEOUT', Date.now() - call.since))
     }
   }
 
   #receive (peer: Peer, message: Message): void {
-    const hub = this.#hub
-    const request = message.kind === 'request' ? message.rawId as string : undefined
-    if (request !== undefined && this.#isFull(peer)) {
-      hub.refuse(peer, request, mcpError('MCP_ERR_CALL_LIMIT', hub.settings.maxPendingCalls))
+    const refusal = message.kind === 'request' ? this.#refusal(peer, message.rawId as string) : undefined
+    if (refusal !== undefined) {
+      this.#hub.refuse(peer, message.rawId as string, refusal)
+    } else if (this.#supervisor.refusal !== undefined || this.#hub.refusal !== undefined || this.#waitingBytes > this.#hub.settings.maxQueuedInput) {
+      this.#hub.log.warn({ method: message.method, connection: peer.id }, 'dropped a message for a server that cannot take it')
     } else if (this.state === 'ready' || this.#opensWith(message)) {
-      fromClient(hub, peer, message)
+      fromClient(this.#hub, peer, message)
     } else {
-      const { refusal } = this.#supervisor
-      if (refusal === undefined) {
-        this.#waiting.push([peer, message])
-        this.#supervisor.need()
-      } else if (request !== undefined) {
-        hub.refuse(peer, request, refusal)
-      }
+      this.#waiting.push([peer, message])
+      this.#waitingBytes += message.bytes.length
+      this.#supervisor.need()
     }
   }
 
-  #isFull (peer: Peer): boolean {
-    const { maxPendingCalls } = this.#hub.settings
-    if (peer.calls.size >= maxPendingCalls) return true
-    return this.#waiting.length >= maxPendingCalls && this.#waiting.filter(([waiting]) => waiting === peer).length >= maxPendingCalls
+  /** Why a request is not taken; `undefined` when it is. */
+  #refusal (peer: Peer, rawId: string): CodedError | undefined {
+    const { refusal, settings: { maxPendingCalls, name } } = this.#hub
+    const waiting = this.#waiting.filter(([other]) => other === peer)
+    if (peer.calls.has(rawId) || waiting.some(([, { kind, rawId: other }]) => kind === 'request' && other === rawId)) return mcpError('MCP_ERR_ID_IN_USE', rawId)
+    if (peer.calls.size + waiting.length >= maxPendingCalls) return mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls)
+    if (this.#waitingBytes > this.#hub.settings.maxQueuedInput) return mcpError('MCP_ERR_CHILD_BUSY', name)
+    return refusal ?? this.#supervisor.refusal
   }
 
   /** An exclusive child is introduced by its client's own handshake, which goes through as it is. */

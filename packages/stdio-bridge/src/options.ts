@@ -1,4 +1,4 @@
-import { checkInteger, mcpError, type ConnectContext } from '@mcp-proxy/protocol'
+import { checkInteger, checkMilliseconds, mcpError, type ConnectContext } from '@mcp-proxy/protocol'
 import { splitCommandLine } from './command-line.js'
 import type { RestartPolicy } from './restarts.js'
 
@@ -80,6 +80,8 @@ export interface StdioBridgeOptions {
   pingTimeout?: number | undefined
   /** When a child that was lost is started again. */
   restart?: Partial<RestartPolicy> | undefined
+  /** Bytes queued for a child that does not read before calls are refused. @default 67_108_864 */
+  maxQueuedInput?: number | undefined
   /** Bytes of the largest message a child may send; a larger one fails its call alone. @default 67_108_864 */
   maxMessageBytes?: number | undefined
 }
@@ -89,6 +91,7 @@ export const DEFAULT_REQUEST_TIMEOUT = 300_000
 export const DEFAULT_STOP_TIMEOUT = 2_000
 export const DEFAULT_MAX_MESSAGE_BYTES: number = 64 * 1024 * 1024
 
+export const DEFAULT_MAX_QUEUED_INPUT: number = 64 * 1024 * 1024
 export const DEFAULT_MAX_TOTAL_TIMEOUT = 3_600_000
 export const DEFAULT_MAX_PENDING_CALLS = 1_000
 export const DEFAULT_PING_TIMEOUT = 10_000
@@ -112,6 +115,7 @@ export interface BridgeSettings {
   readonly requestTimeout: number
   readonly stopTimeout: number
   readonly maxMessageBytes: number
+  readonly maxQueuedInput: number
   readonly resetTimeoutOnProgress: boolean
   readonly maxTotalTimeout: number
   readonly maxPendingCalls: number
@@ -145,20 +149,21 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
     environment,
     isolation,
     name: options.name ?? baseName(file),
-    startTimeout: checkInteger('startTimeout', options.startTimeout ?? DEFAULT_START_TIMEOUT, 1),
-    requestTimeout: checkInteger('requestTimeout', options.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT),
-    stopTimeout: checkInteger('stopTimeout', options.stopTimeout ?? DEFAULT_STOP_TIMEOUT, 1),
+    startTimeout: checkMilliseconds('startTimeout', options.startTimeout ?? DEFAULT_START_TIMEOUT, 1),
+    requestTimeout: checkMilliseconds('requestTimeout', options.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT),
+    stopTimeout: checkMilliseconds('stopTimeout', options.stopTimeout ?? DEFAULT_STOP_TIMEOUT, 1),
     maxMessageBytes: checkInteger('maxMessageBytes', options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES, 1024),
+    maxQueuedInput: checkInteger('maxQueuedInput', options.maxQueuedInput ?? DEFAULT_MAX_QUEUED_INPUT, 1024),
     resetTimeoutOnProgress: options.resetTimeoutOnProgress ?? false,
-    maxTotalTimeout: checkInteger('maxTotalTimeout', options.maxTotalTimeout ?? DEFAULT_MAX_TOTAL_TIMEOUT),
+    maxTotalTimeout: checkMilliseconds('maxTotalTimeout', options.maxTotalTimeout ?? DEFAULT_MAX_TOTAL_TIMEOUT),
     maxPendingCalls: checkInteger('maxPendingCalls', options.maxPendingCalls ?? DEFAULT_MAX_PENDING_CALLS, 1),
-    pingInterval: checkInteger('pingInterval', options.pingInterval ?? 0),
-    pingTimeout: checkInteger('pingTimeout', options.pingTimeout ?? DEFAULT_PING_TIMEOUT, 1),
+    pingInterval: checkMilliseconds('pingInterval', options.pingInterval ?? 0),
+    pingTimeout: checkMilliseconds('pingTimeout', options.pingTimeout ?? DEFAULT_PING_TIMEOUT, 1),
     restart: readRestart(options.restart),
     childEnv: options.childEnv,
     maxChildren: checkInteger('maxChildren', options.maxChildren ?? DEFAULT_MAX_CHILDREN, 1),
-    queueTimeout: checkInteger('queueTimeout', options.queueTimeout ?? DEFAULT_QUEUE_TIMEOUT),
-    childIdleTimeout: options.childIdleTimeout === undefined ? undefined : checkInteger('childIdleTimeout', options.childIdleTimeout),
+    queueTimeout: checkMilliseconds('queueTimeout', options.queueTimeout ?? DEFAULT_QUEUE_TIMEOUT),
+    childIdleTimeout: options.childIdleTimeout === undefined ? undefined : checkMilliseconds('childIdleTimeout', options.childIdleTimeout),
     warm: {
       size: checkInteger('warm.size', options.warm?.size ?? DEFAULT_WARM.size),
       recycleAfter: checkInteger('warm.recycleAfter', options.warm?.recycleAfter ?? DEFAULT_WARM.recycleAfter, 1),
@@ -168,10 +173,10 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
 
 function readRestart (given: Partial<RestartPolicy> = {}): RestartPolicy {
   return {
-    delay: checkInteger('restart.delay', given.delay ?? DEFAULT_RESTART.delay, 1),
-    maxDelay: checkInteger('restart.maxDelay', given.maxDelay ?? DEFAULT_RESTART.maxDelay, 1),
+    delay: checkMilliseconds('restart.delay', given.delay ?? DEFAULT_RESTART.delay, 1),
+    maxDelay: checkMilliseconds('restart.maxDelay', given.maxDelay ?? DEFAULT_RESTART.maxDelay, 1),
     maxFailures: checkInteger('restart.maxFailures', given.maxFailures ?? DEFAULT_RESTART.maxFailures, 1),
-    coolDown: checkInteger('restart.coolDown', given.coolDown ?? DEFAULT_RESTART.coolDown, 1),
+    coolDown: checkMilliseconds('restart.coolDown', given.coolDown ?? DEFAULT_RESTART.coolDown, 1),
   }
 }
 

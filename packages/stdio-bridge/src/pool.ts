@@ -157,7 +157,7 @@ export class Pool {
         // what a child was given for one stranger must not serve the next
         if (context.principal === undefined) return childEnv === undefined ? SHARED : undefined
         return `principal ${context.principal}`
-      case 'auto': return first.method === 'initialize' && declaresCallbacks(first) ? undefined : SHARED
+      case 'auto': return context.answers !== false && first.method === 'initialize' && declaresCallbacks(first) ? undefined : SHARED
       case 'shared': return SHARED
       default: return undefined
     }

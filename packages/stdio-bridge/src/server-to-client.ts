@@ -1,4 +1,4 @@
-import { CANCELLED_ID, Message, METHOD_NOT_FOUND, PROGRESS_TOKEN, idKey, mcpError, readEdges } from '@mcp-proxy/protocol'
+import { CANCELLED_ID, Message, METHOD_NOT_FOUND, PROGRESS_TOKEN, guessId, idKey, mcpError } from '@mcp-proxy/protocol'
 import { admitsLevel } from './log-levels.js'
 import type { Hub } from './hub.js'
 import type { Peer } from './peer.js'
@@ -13,7 +13,7 @@ export function fromServer (hub: Hub, message: Message): void {
 /** A message over the limit was dropped: fails the call that it answers, and nothing else. */
 export function fromServerOversize (hub: Hub, head: Buffer, tail: Buffer): void {
   const limit = hub.settings.maxMessageBytes
-  const call = hub.calls.byId(readEdges(head, tail)?.rawId)
+  const call = hub.calls.byId(guessId(head, tail))
   hub.log.warn({ limit, method: call?.method }, 'dropped a message of the server that is over the limit')
   if (call === undefined) return
   hub.calls.close(call)
@@ -29,7 +29,7 @@ function answer (hub: Hub, message: Message): void {
   }
   hub.calls.close(call)
   hub.onworked()
-  if (call.onsuccess !== undefined && message.error === undefined) call.onsuccess()
+  if (message.failed) call.onfailure?.()
   hub.deliver(call.peer, message.rewrite(call.rawId))
 }
 

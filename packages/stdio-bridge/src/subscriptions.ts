@@ -4,10 +4,12 @@ import type { Peer } from './peer.js'
 export class Subscriptions {
   readonly #peers = new Map<string, Set<Peer>>()
 
-  add (uri: string, peer: Peer): void {
-    const peers = this.#peers.get(uri)
-    if (peers === undefined) this.#peers.set(uri, new Set([peer]))
-    else peers.add(peer)
+  /** `true` when the client had not subscribed before. */
+  add (uri: string, peer: Peer): boolean {
+    const peers = this.#peers.get(uri) ?? new Set()
+    if (peers.has(peer)) return false
+    this.#peers.set(uri, peers.add(peer))
+    return true
   }
 
   /** `true` when that was the last subscriber: the server needs to know. */

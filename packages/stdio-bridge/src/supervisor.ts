@@ -78,7 +78,8 @@ export class Supervisor {
   async start (): Promise<void> {
     if (this.#state === 'ready') return
     if (this.#state === 'closed') throw mcpError('MCP_ERR_STOPPED')
-    await (this.#starting ??= this.#start().finally(() => { this.#starting = undefined }))
+    this.#starting ??= this.#start()
+    await this.#starting
   }
 
   /** Starts a child that its client's own `initialize` will introduce; `false` when this is not the time for that. */
@@ -117,9 +118,11 @@ export class Supervisor {
       const error = isCoded(cause) ? cause : mcpError('MCP_ERR_CHILD_HANDSHAKE', this.#hub.settings.name, cause instanceof Error ? cause.message : String(cause), { cause })
       // when the child has exited, that has been dealt with and is the reason
       if (this.#hub.child === child) this.#lose(Object.assign(error, { stderr: child.stderrTail }))
-      await child.stop()
+      // not waited for: who comes next shall not be held up by a child that will not go
+      void child.stop()
       throw error
     }
+    this.#starting = undefined
     this.#restore()
     this.#state = 'ready'
     this.#watch()
@@ -182,7 +185,7 @@ export class Supervisor {
     log[expected ? 'debug' : 'warn']({ childPid: child.pid, code: exit.code, signal: exit.signal, err: exit.error }, 'server ended')
     events.report('exit', { server: settings.name, pid: child.pid, code: exit.code, signal: exit.signal, expected })
     if (this.#hub.child !== child) return
-    const how = exit.error?.message ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`)
+    const how = explainStart(exit.error) ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`)
     const error = mcpError(exit.error === undefined ? 'MCP_ERR_CHILD_EXITED' : 'MCP_ERR_CHILD_START', settings.name, how, { cause: exit.error })
     this.#lose(Object.assign(error, { stderr: child.stderrTail }))
   }
@@ -190,6 +193,8 @@ export class Supervisor {
   #lose (error: CodedError): void {
     const { events, own, peers, settings, log } = this.#hub
     this.#hub.child = undefined
+    // before anybody is told: who comes next must not join the start that has failed
+    this.#starting = undefined
     clearTimeout(this.#ping)
     if (this.#state === 'closed') {
       this.#handler.lost(error)
@@ -209,6 +214,17 @@ export class Supervisor {
       events.report('restart', { server: settings.name, failures, delay: this.#restarts.backOff() })
       this.need()
     }
+  }
+}
+
+/** Why a process could not be started, without the paths of this machine, which the log has. */
+function explainStart (error: NodeJS.ErrnoException | undefined): string | undefined {
+  if (error === undefined) return undefined
+  switch (error.code) {
+    // Node says so for a working directory that does not exist, too
+    case 'ENOENT': return 'the command or its working directory was not found'
+    case 'EACCES': return 'the command may not be executed'
+    default: return error.code ?? error.message
   }
 }
 

@@ -4,24 +4,27 @@ import type { FastifyRequest } from 'fastify'
 /** The body of a POST: one message, or the batch that one revision has. */
 export interface Body {
   readonly batch: boolean
+  /** All of it, in the client's order. */
+  readonly messages: readonly Message[]
   readonly requests: readonly Message[]
-  /** Notifications, and responses to requests of the server. */
-  readonly others: readonly Message[]
 }
 
 /**
  * Reads the body of a POST; errors from here on carry the id of its request.
- * @throws MCP_ERR_PARSE, MCP_ERR_INVALID_REQUEST, MCP_ERR_BATCH_INITIALIZE
+ * @throws MCP_ERR_PARSE, MCP_ERR_INVALID_REQUEST, MCP_ERR_BATCH_INITIALIZE, MCP_ERR_ID_IN_USE
  */
 export function readBody (request: FastifyRequest): Body {
   const parsed = Message.parse(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0))
   if (Array.isArray(parsed)) {
     if (parsed.some(isInitialize)) throw mcpError('MCP_ERR_BATCH_INITIALIZE')
-    return { batch: true, requests: parsed.filter(isRequest), others: parsed.filter(message => !isRequest(message)) }
+    const requests = parsed.filter(isRequest)
+    const twice = requests.find(({ rawId }, index) => requests.findIndex(other => other.rawId === rawId) !== index)
+    if (twice !== undefined) throw mcpError('MCP_ERR_ID_IN_USE', twice.rawId as string)
+    return { batch: true, messages: parsed, requests }
   }
-  if (!isRequest(parsed)) return { batch: false, requests: [], others: [parsed] }
+  if (!isRequest(parsed)) return { batch: false, messages: [parsed], requests: [] }
   request.mcpRequestId = parsed.rawId ?? null
-  return { batch: false, requests: [parsed], others: [] }
+  return { batch: false, messages: [parsed], requests: [parsed] }
 }
 
 /** @throws MCP_ERR_BATCH for a revision without batches */

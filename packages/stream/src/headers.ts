@@ -22,9 +22,9 @@ export function checkAcceptsStream ({ headers: { accept } }: FastifyRequest): vo
  * The revision that a request says it speaks (2025-11-25, "Protocol Version Header").
  * @throws MCP_ERR_VERSION
  */
-export function requestRevision ({ headers }: FastifyRequest, negotiated: string | undefined): string {
+export function requestRevision ({ headers }: FastifyRequest): string {
   const header = headers[PROTOCOL_VERSION]
-  if (header === undefined) return negotiated ?? ASSUMED_REVISION
+  if (header === undefined) return ASSUMED_REVISION
   if (isLegacyRevision(header)) return header
   throw Object.assign(mcpError('MCP_ERR_VERSION', JSON.stringify(header)), { data: { supported: LEGACY_REVISIONS, requested: header } })
 }

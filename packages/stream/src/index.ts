@@ -1,4 +1,4 @@
-import { checkInteger } from '@mcp-proxy/protocol'
+import { checkMilliseconds } from '@mcp-proxy/protocol'
 import { checkPath, EndpointScope, InMemoryEventStore, Sessions, Ticker, connectSource, endpointPlugin, type EndpointOptions, type EventStore } from '@mcp-proxy/endpoint'
 import type { FastifyPluginAsync } from 'fastify'
 import { sessionHandlers } from './session-handlers.js'
@@ -12,8 +12,8 @@ export interface McpStreamOptions extends EndpointOptions {
   /** Serve every POST by itself, without sessions: for load balancers that do not stick. @default false */
   stateless?: boolean | undefined
   /**
-   * Where streams keep what they have sent, so that clients can resume them. `false` keeps nothing. A store of your own
-   * serves all sessions. @default an InMemoryEventStore for each session
+   * Where the streams of all sessions keep what they have sent, so that clients can resume them. `false` keeps nothing.
+   * @default an InMemoryEventStore
    */
   eventStore?: EventStore | false | undefined
   /**
@@ -39,9 +39,9 @@ const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) =>
     : sessionHandlers({
       ...shared,
       sessions: new Sessions<StreamSession>(fastify, settings),
-      newStore: eventStore === false ? undefined : () => eventStore ?? new InMemoryEventStore(),
-      maxConnectionAge: checkInteger('maxConnectionAge', options.maxConnectionAge ?? 0),
-      retryInterval: checkInteger('retryInterval', options.retryInterval ?? DEFAULT_RETRY_INTERVAL),
+      store: eventStore === false ? undefined : eventStore ?? new InMemoryEventStore(),
+      maxConnectionAge: checkMilliseconds('maxConnectionAge', options.maxConnectionAge ?? 0),
+      retryInterval: checkMilliseconds('retryInterval', options.retryInterval ?? DEFAULT_RETRY_INTERVAL),
     })
   for (const item of paths) scope.route(item, handlers)
 }

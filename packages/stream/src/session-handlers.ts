@@ -12,13 +12,13 @@ export interface SessionHandlerOptions {
   readonly ticker: Ticker
   readonly log: FastifyBaseLogger
   readonly sessions: Sessions<StreamSession>
-  readonly newStore: (() => EventStore) | undefined
+  readonly store: EventStore | undefined
   readonly maxConnectionAge: number
   readonly retryInterval: number
 }
 
 /** The endpoint with sessions: `initialize` opens one, its id goes with every request after that, DELETE ends it. */
-export function sessionHandlers ({ settings, connect, ticker, log, sessions, newStore, maxConnectionAge, retryInterval }: SessionHandlerOptions): Handlers {
+export function sessionHandlers ({ settings, connect, ticker, log, sessions, store, maxConnectionAge, retryInterval }: SessionHandlerOptions): Handlers {
   const { principal: principalOf, maxQueuedBytes } = settings
 
   function sessionOf (request: FastifyRequest): StreamSession {
@@ -31,7 +31,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, new
     sessions.checkRoom()
     const id = sessions.newId()
     const principal = principalOf(request)
-    const session = new StreamSession({ id, principal, newStore, ticker, maxQueuedBytes, maxConnectionAge, retryInterval, onend: ended => sessions.delete(ended) })
+    const session = new StreamSession({ id, principal, store, ticker, maxQueuedBytes, maxConnectionAge, retryInterval, onend: ended => sessions.delete(ended), onrefused: refused => sessions.end(refused) })
     sessions.add(session)
     session.open(connect, { id: id.slice(0, 8), principal, request, log })
     return session
@@ -44,7 +44,8 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, new
     const opens = first !== undefined && isInitialize(first)
     const known = opens && sessionIdOf(request) === undefined ? undefined : sessionOf(request)
     if (opens && known !== undefined) throw mcpError('MCP_ERR_SESSION_INITIALIZED')
-    checkBatch(body, requestRevision(request, known?.revision))
+    const spoken = requestRevision(request)
+    checkBatch(body, known?.revision ?? spoken)
     known?.checkIds(body.requests)
 
     const session = known ?? openSession(request)
@@ -62,16 +63,17 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, new
         onfinish: finished => session.removeExchange(finished),
       })
       session.addExchange(exchange, body.requests)
+      if (opens) session.opensWith(first)
     } else {
       reply.code(202).send()
     }
-    for (const message of [...body.others, ...body.requests]) receive(session, message)
+    for (const message of body.messages) receive(session, message)
   }
 
   async function get (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     checkAcceptsStream(request)
     const session = sessionOf(request)
-    requestRevision(request, session.revision)
+    requestRevision(request)
     const lastEventId = request.headers['last-event-id']
     if (typeof lastEventId === 'string' && lastEventId !== '') await session.resume(lastEventId, reply)
     else session.listen(reply)
@@ -80,7 +82,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, new
 
   async function end (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const session = sessionOf(request)
-    void session.close().catch((err: unknown) => log.error({ err }, 'session did not end cleanly'))
+    sessions.end(session)
     return reply.code(204).send()
   }
 

@@ -7,8 +7,8 @@ import type { Exchange } from './exchange.js'
 export interface StreamSessionOptions {
   readonly id: string
   readonly principal: string | undefined
-  /** Makes the store of the session when it is first needed; `undefined` keeps nothing. */
-  readonly newStore: (() => EventStore) | undefined
+  /** Where streams keep what they have sent; `undefined` keeps nothing. */
+  readonly store: EventStore | undefined
   readonly ticker: Ticker
   readonly maxQueuedBytes: number
   /** Milliseconds after which the connection of a stream is ended, to be opened anew; `0` is never. */
@@ -16,6 +16,8 @@ export interface StreamSessionOptions {
   /** Milliseconds that a client waits before it comes back. */
   readonly retryInterval: number
   readonly onend: (session: StreamSession) => void
+  /** The server has refused the handshake: the session is of no use. */
+  readonly onrefused: (session: StreamSession) => void
 }
 
 /** One client of Streamable HTTP with a session id (2025-11-25, "Session Management"). */
@@ -33,9 +35,10 @@ export class StreamSession implements Session, Transport {
   readonly #channels = new Map<string, Channel>()
   /** The stream that belongs to no request: what a GET opens. */
   #standalone: Channel | undefined
-  #store: EventStore | undefined
   #connection: Connection | undefined
   #revision: string | undefined
+  /** The id of the handshake, until it is answered. */
+  #initializeId: string | undefined
   #nextChannel = 0
   /** The handshake has failed. */
   #refused = false
@@ -52,7 +55,7 @@ export class StreamSession implements Session, Transport {
   get live (): boolean { return this.#closing === undefined && !this.#refused }
   get busy (): boolean { return this.#exchanges.size > 0 || this.#standalone?.attached === true }
   /** Streams start with an event that has an id and no data. */
-  get primes (): boolean { return this.#options.newStore !== undefined && this.#revision !== undefined && this.#revision >= PRIMING_SINCE }
+  get primes (): boolean { return this.#options.store !== undefined && this.#revision !== undefined && this.#revision >= PRIMING_SINCE }
   /** The revision that client and server have agreed on; `undefined` before they have. */
   get revision (): string | undefined { return this.#revision }
 
@@ -63,11 +66,16 @@ export class StreamSession implements Session, Transport {
   send (message: Message, options: SendOptions = {}): void | Promise<void> {
     if (message.kind === 'response') {
       const exchange = this.#exchanges.get(message.rawId ?? '')
-      if (this.#revision === undefined) this.#readRevision(message)
+      if (message.rawId === this.#initializeId) this.#readRevision(message)
       return exchange?.answer(message, options)
     }
     const exchange = this.#streamFor(options.relatedRequestId)
     return exchange === undefined ? this.#standaloneChannel().write(message) : exchange.send(message)
+  }
+
+  /** The handshake that opens the session. */
+  opensWith (initialize: Message): void {
+    this.#initializeId = initialize.rawId
   }
 
   addExchange (exchange: Exchange, requests: readonly Message[]): void {
@@ -86,7 +94,9 @@ export class StreamSession implements Session, Transport {
   /** Nothing is owed on this exchange any more. */
   removeExchange (exchange: Exchange): void {
     for (const [rawId, open] of this.#exchanges) if (open === exchange) this.#exchanges.delete(rawId)
-    if (exchange.channel !== undefined) this.#channels.delete(exchange.channel.id)
+    const { channel } = exchange
+    // a stream whose last words are still being stored can be resumed
+    if (channel !== undefined) void channel.finish().then(() => this.#channels.delete(channel.id))
     this.lastSeen = Date.now()
     if (this.#exchanges.size === 0) this.#onsettled?.()
   }
@@ -99,7 +109,7 @@ export class StreamSession implements Session, Transport {
   }
 
   newChannel (): Channel {
-    const channel = new Channel(this.#streamPrefix + this.#nextChannel++, this.#openStore(), this.#options.retryInterval)
+    const channel = new Channel(this.#streamPrefix + this.#nextChannel++, this.#options.store, this.#options.retryInterval)
     this.#channels.set(channel.id, channel)
     return channel
   }
@@ -134,7 +144,7 @@ export class StreamSession implements Session, Transport {
    * @throws MCP_ERR_EVENT_NOT_FOUND
    */
   async resume (lastEventId: EventId, reply: FastifyReply): Promise<void> {
-    const store = this.#openStore()
+    const store = this.#options.store
     const found = store === undefined ? undefined : await findStream(store, lastEventId)
     // an event of another session's stream is as good as none
     if (found === undefined || !found.streamId.startsWith(this.#streamPrefix)) throw mcpError('MCP_ERR_EVENT_NOT_FOUND')
@@ -164,6 +174,13 @@ export class StreamSession implements Session, Transport {
     const channels = [...this.#channels.values()]
     for (const exchange of new Set(this.#exchanges.values())) exchange.fail(error)
     await Promise.all([this.#connection?.close(), ...channels.map(channel => channel.finish())])
+    this.#forgetStreams()
+  }
+
+  #forgetStreams (): void {
+    const { store } = this.#options
+    if (store?.forgetStream === undefined) return
+    for (let n = 0; n < this.#nextChannel; n++) void store.forgetStream(this.#streamPrefix + n)
   }
 
   /** The open exchange that a message can travel on; `undefined`: the standalone stream. */
@@ -188,17 +205,16 @@ export class StreamSession implements Session, Transport {
     return `${this.id.slice(0, 18)}.`
   }
 
-  #openStore (): EventStore | undefined {
-    return (this.#store ??= this.#options.newStore?.())
-  }
-
   #readRevision (answer: Message): void {
+    this.#initializeId = undefined
+    if (answer.failed) {
+      // there is nothing to come back to; the answer itself goes out first
+      this.#refused = true
+      queueMicrotask(() => this.#options.onrefused(this))
+      return
+    }
     const revision = answer.result?.['protocolVersion']
     if (isLegacyRevision(revision)) this.#revision = revision
-    if (answer.error === undefined) return
-    // there is nothing to come back to; the answer itself goes out first
-    this.#refused = true
-    queueMicrotask(() => { void this.close() })
   }
 }
 

@@ -24,7 +24,7 @@ export function statelessHandlers ({ settings, connect, ticker, log, onPreClose 
   function post (request: FastifyRequest, reply: FastifyReply): void {
     const kinds = acceptedKinds(request)
     const body = readBody(request)
-    checkBatch(body, requestRevision(request, undefined))
+    checkBatch(body, requestRevision(request))
     if (body.requests.length === 0) {
       // nothing is kept between requests that a notification could be about
       reply.code(202).send()
@@ -54,7 +54,7 @@ export function statelessHandlers ({ settings, connect, ticker, log, onPreClose 
       onhead: undefined,
       onfinish: () => finish(),
     })
-    const connection = connect(transport, { id: String(request.id), principal: principalOf(request), request, log })
+    const connection = connect(transport, { id: String(request.id), principal: principalOf(request), request, log, answers: false })
     let onsettled = (): void => {}
     const settled = new Promise<void>((resolve) => { onsettled = resolve })
     const closing: Closing = { settled: () => settled, close: async error => { if (error !== undefined) exchange.fail(error) } }
@@ -66,7 +66,7 @@ export function statelessHandlers ({ settings, connect, ticker, log, onPreClose 
     }
     // nobody can come back for the answer: the call is cancelled
     reply.raw.once('close', finish)
-    for (const message of [...body.others, ...body.requests]) receive(transport, message)
+    for (const message of body.messages) receive(transport, message)
   }
 
   return { POST: post }

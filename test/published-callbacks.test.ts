@@ -51,6 +51,26 @@ t.test('server-everything asks clients of the proxy as it asks over stdio, and g
   }
 })
 
+t.test('a task of server-everything runs through the proxy, and its question finds the client', async (t) => {
+  const { command, env } = everything()
+  const { url } = await startProxy(t, { command, env, stopTimeout: 100 })
+  const options: { capabilities: Declared, answers: Answers } = { capabilities: { elicitation: { form: {} } }, answers: { elicit: () => ({ interpretation: 'technical' }) } }
+  const play = async (client: OpenClient): Promise<unknown> => {
+    const { task } = await client.request('tools/call', { name: 'simulate-research-query', arguments: { topic: 'python', ambiguous: true }, task: { ttl: 60_000 } }) as { task: { taskId: string, status: string } }
+    // the server asks on the way of this answer, which is long in coming
+    const result = await client.request('tasks/result', { taskId: task.taskId })
+    const { tasks } = await client.request('tasks/list', {}) as { tasks: Array<{ taskId: string, status: string }> }
+    t.ok(tasks.every(({ taskId }) => taskId === task.taskId), 'tasks of others are not seen')
+    return steady([task.status, result, tasks.map(({ status }) => status), client.wire.asked.map(({ method, params }) => [method, params])])
+  }
+  const [direct, ...proxied] = await Promise.all([
+    openStdio(t, { command, env, ...options }),
+    ...OVER.flatMap(over => (['v1', 'v2'] as const).map(sdk => openClient(t, over, url, { sdk, ...options }))),
+  ].map(async client => await play(await client)))
+  t.match(JSON.stringify(direct), /python \(technical\)/)
+  t.strictSame(proxied, proxied.map(() => direct))
+})
+
 t.test('server-filesystem works on the roots of each client', async (t) => {
   const { command, env, reset } = await filesystem(t)
   const directory = command.at(-1) as string

@@ -3,7 +3,8 @@ import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { SSEClientTransport as SseV1 } from '@modelcontextprotocol/sdk/client/sse.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport as StreamV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
+import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, ResultSchema } from '@modelcontextprotocol/sdk/types.js'
+import { z } from 'zod'
 import { Wire } from './wire.js'
 
 /** The SDK of a client; `v2-auto` looks for the modern revision first (`server/discover`). */
@@ -63,6 +64,8 @@ export interface SdkClient {
 export interface OpenClient {
   readonly sdk: SdkClient
   readonly wire: Wire
+  /** A request that the SDK has no method for. */
+  readonly request: (method: string, params: Record<string, unknown>) => Promise<Record<string, unknown>>
   readonly call: (name: string, args?: Record<string, unknown>, options?: CallOptions) => Promise<unknown>
   /** The text of the first content of a call's answer. */
   readonly text: (name: string, args?: Record<string, unknown>, options?: CallOptions) => Promise<string>
@@ -86,14 +89,14 @@ export async function openClient (t: Teardown, over: Over, url: string, { sdk = 
     t.teardown(() => client.close())
     // the SDK is not compiled with exactOptionalPropertyTypes: its own class does not fit its own interface
     await client.connect(transport as Parameters<typeof client.connect>[0])
-    return opened(client, wire, (params, options) => client.callTool(params, undefined, options), transport)
+    return opened(client, wire, (params, options) => client.callTool(params, undefined, options), request => client.request(request, ResultSchema), transport)
   }
   const client = clientV2(capabilities, answers, sdk)
   const transport = over === 'sse' ? new SseV2(target, { requestInit: { headers } }) : new StreamV2(target, { requestInit: { headers }, reconnectionOptions })
   const wire = new Wire(transport)
   t.teardown(() => client.close())
   await client.connect(transport)
-  return opened(client, wire, (params, options) => client.callTool(params, options), transport)
+  return opened(client, wire, (params, options) => client.callTool(params, options), request => client.request(request, z.looseObject({})), transport)
 }
 
 /** A client of a server's own stdio, without any proxy. */
@@ -104,7 +107,7 @@ export async function openStdio (t: Teardown, { command, env = {}, capabilities 
   const wire = new Wire(transport)
   t.teardown(() => client.close())
   await client.connect(transport)
-  return opened(client, wire, (params, options) => client.callTool(params, undefined, options), transport)
+  return opened(client, wire, (params, options) => client.callTool(params, undefined, options), request => client.request(request, ResultSchema), transport)
 }
 
 function clientV1 (capabilities: Declared, { sample, elicit, roots }: Answers): ClientV1 {
@@ -131,6 +134,7 @@ function opened (
   sdk: SdkClient,
   wire: Wire,
   callTool: (params: { name: string, arguments: Record<string, unknown> }, options?: CallOptions) => Promise<object>,
+  request: (request: { method: string, params: Record<string, unknown> }) => Promise<Record<string, unknown>>,
   transport: object
 ): OpenClient {
   const call: OpenClient['call'] = (name, args = {}, options) => callTool({ name, arguments: args }, options)
@@ -138,6 +142,7 @@ function opened (
     sdk,
     wire,
     call,
+    request: (method, params) => request({ method, params }),
     text: async (...args) => {
       const { content } = await call(...args) as { content: Array<{ text: string }> }
       return content[0]?.text ?? ''

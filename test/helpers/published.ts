@@ -171,6 +171,6 @@ export function steady (answer: unknown): unknown {
     return text
       .replace(/created at [\d:]+ [AP]M/, 'created at TIME')
       .replace(/^(created|accessed): .*$/gm, '$1: TIME')
-      .replace(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, 'UUID')
+      .replace(/[\da-f]{8}(-?[\da-f]{4}){3}-?[\da-f]{12}/g, 'RANDOM')
   }) as unknown
 }

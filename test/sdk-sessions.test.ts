@@ -90,7 +90,10 @@ for (const over of OVER) {
     t.match(await ask(elicitation), names.map(name => ({ action: 'accept', content: { name } })))
     t.match(await ask({ method: 'roots/list' }), names.map(name => ({ roots: [{ name }] })))
     t.match(await ask({ method: 'vendor/unheard-of' }), names.map(() => ({ code: -32601 })), 'what a client cannot do it refuses itself')
-    t.ok(clients.every(({ wire }) => wire.asked.length === 4), 'each was asked its own questions')
+    // all at once: nothing tells which call a question is about, and it still has to come
+    const all = await Promise.all([ask(sampling), ask(elicitation), ask({ method: 'roots/list' })])
+    t.match(all, [names.map(name => ({ content: { text: name } })), names.map(name => ({ content: { name } })), names.map(name => ({ roots: [{ name }] }))])
+    t.ok(clients.every(({ wire }) => wire.asked.length === 7), 'each was asked its own questions')
     t.equal(new Set(app.mcpBridge.status().map(({ pid }) => pid)).size, names.length)
   })
 

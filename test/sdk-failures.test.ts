@@ -1,5 +1,5 @@
 import t from 'tap'
-import { startProxy } from './helpers/app.js'
+import { childrenOf, startProxy } from './helpers/app.js'
 import { OVER, SDKS, openClient, type Declared } from './helpers/clients.js'
 import { startRelay } from './helpers/relay.js'
 import { until } from './helpers/until.js'
@@ -28,7 +28,7 @@ for (const sdk of SDKS) {
     const client = await openClient(t, 'stream', url, { sdk, capabilities: { roots: {} } })
     await client.text('echo')
     const session = client.sessionId() ?? ''
-    t.match(app.mcpBridge.status(), [{ scope: 'session', state: 'ready' }])
+    t.match(childrenOf(app), [{ scope: 'session', state: 'ready' }])
     await client.terminate()
     for (const method of ['POST', 'GET', 'DELETE']) {
       const answer = await fetch(`${url}/stream`, {
@@ -39,7 +39,7 @@ for (const sdk of SDKS) {
       t.equal(answer.status, 404, method)
       await answer.text()
     }
-    await until(() => app.mcpBridge.status().length === 0)
+    await until(() => childrenOf(app).length === 0)
   })
 
   t.test(`${sdk}: stateless mode serves clients that expect a session`, async (t) => {
@@ -74,6 +74,8 @@ for (const over of OVER) {
     t.strictSame(stayer.wire.notified('notifications/progress').map(({ params }) => params?.['progress']), [1, 2, 3])
     const another = await openClient(t, over, url)
     t.equal(await another.text('pid'), await stayer.text('pid'), 'the child is the same')
+    // what was left open must not hold up the end of the app
+    for (const { sessionId } of [leaver, reader]) await fetch(`${url}/stream`, { method: 'DELETE', headers: { 'mcp-session-id': sessionId() ?? '' } })
   })
 
   for (const [kind, capabilities] of [['shared', {}], ['private', { roots: { listChanged: true } }]] as ReadonlyArray<readonly [string, Declared]>) {
@@ -93,7 +95,7 @@ for (const over of OVER) {
       t.equal(await client.text('initialize'), introduced, 'the handshake was repeated as it was')
       if (kind === 'private') t.match(JSON.parse(await client.text('ask', { method: 'roots/list' })), { roots: [{ name: 'r' }] })
       const told = ['logging/setLevel debug', 'resources/subscribe test://kept']
-      await until(() => app.mcpBridge.status().some(({ stderr }) => told.every(line => stderr.includes(line))))
+      await until(() => childrenOf(app).some(({ stderr }) => told.every(line => stderr.includes(line))))
       await client.text('update', { uri: 'test://kept' })
       await client.wire.until(({ method }) => method === 'notifications/resources/updated')
       // twice in a row, this time from within

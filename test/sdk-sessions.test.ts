@@ -1,5 +1,5 @@
 import t from 'tap'
-import { startProxy } from './helpers/app.js'
+import { childrenOf, startProxy } from './helpers/app.js'
 import { OVER, SDKS, openClient, type OpenClient } from './helpers/clients.js'
 import { until } from './helpers/until.js'
 
@@ -57,7 +57,7 @@ for (const over of OVER) {
     t.strictSame(logs(verbose), ['debug', 'info', 'error', 'emergency'])
     t.strictSame(logs(quiet), ['error', 'emergency'])
     t.strictSame(logs(unset), ['debug', 'info', 'error', 'emergency'])
-    const told = (): string[] => app.mcpBridge.status().flatMap(({ stderr }) => stderr)
+    const told = (): string[] => childrenOf(app).flatMap(({ stderr }) => stderr)
     await until(() => told().length === 2)
     t.strictSame(told(), ['logging/setLevel debug', 'logging/setLevel debug'], 'the child is asked for the most verbose')
   })
@@ -94,7 +94,7 @@ for (const over of OVER) {
     const all = await Promise.all([ask(sampling), ask(elicitation), ask({ method: 'roots/list' })])
     t.match(all, [names.map(name => ({ content: { text: name } })), names.map(name => ({ content: { name } })), names.map(name => ({ roots: [{ name }] }))])
     t.ok(clients.every(({ wire }) => wire.asked.length === 7), 'each was asked its own questions')
-    t.equal(new Set(app.mcpBridge.status().map(({ pid }) => pid)).size, names.length)
+    t.equal(new Set(childrenOf(app).map(({ pid }) => pid)).size, names.length)
   })
 
   t.test(`${over}: a shared child gets no answer that could be another client's`, async (t) => {

@@ -37,6 +37,6 @@ export async function startProxy (t: Teardown, options: ProxyOptions = {}): Prom
 }
 
 /** The children that run behind a proxy. */
-export function childrenOf (app: FastifyInstance): ReturnType<FastifyInstance['mcpBridge']['status']> {
-  return app.mcpBridge.status()
+export function childrenOf (app: FastifyInstance): ReturnType<FastifyInstance['mcpBridge']['status']>['children'] {
+  return app.mcpBridge.status().children
 }

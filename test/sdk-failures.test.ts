@@ -104,3 +104,15 @@ for (const over of OVER) {
     })
   }
 }
+
+t.test('sse: an app that closes does not wait for calls of a client that leaves meanwhile', async (t) => {
+  const { app, url } = await startProxy(t, { closeGrace: 3_600_000 })
+  const client = await openClient(t, 'sse', url)
+  const lost = client.call('never').catch(() => {})
+  await until(async () => await client.text('labels', { state: 'open' }) !== '[]')
+  const closed = app.close()
+  await client.sdk.close()
+  await closed
+  await lost
+  t.pass('closed')
+})

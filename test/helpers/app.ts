@@ -35,3 +35,8 @@ export async function startProxy (t: Teardown, options: ProxyOptions = {}): Prom
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   return { app, url }
 }
+
+/** The children that run behind a proxy. */
+export function childrenOf (app: FastifyInstance): ReturnType<FastifyInstance['mcpBridge']['status']>['children'] {
+  return app.mcpBridge.status().children
+}

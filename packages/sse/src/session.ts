@@ -61,6 +61,8 @@ export class SseSession implements Session, Transport {
 
   async #close (): Promise<void> {
     this.#onend(this)
+    // nobody is left to hear an answer: a closing app must not wait for one
+    this.#onsettled?.()
     await Promise.all([this.#stream.end(), this.#connection?.close()])
   }
 }

@@ -1,4 +1,4 @@
-import { Message, mcpError, toRpcError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
+import { METHOD_NOT_FOUND, Message, mcpError, toRpcError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
 import { declaresCallbacks } from './handshake.js'
 import { LeaseRouter } from './lease-router.js'
 import { Mux } from './mux.js'
@@ -8,6 +8,9 @@ import { Slots } from './slots.js'
 import { WarmPool } from './warm-pool.js'
 import type { BridgeEvents } from './events.js'
 import type { SupervisorState } from './supervisor.js'
+
+/** The first request of clients that also speak the revision without sessions (2026-07-28). */
+const DISCOVER = 'server/discover'
 
 /** What the bridge knows of one child. */
 export interface ChildStatus {
@@ -60,6 +63,11 @@ export class Pool {
     // a client shows by its first message what kind of child it needs
     transport.onmessage = (first) => {
       if (pending === undefined) return
+      if (first.kind === 'request' && first.method === DISCOVER) {
+        // looks for a revision without sessions before it shakes hands; a legacy child must not answer that in our stead
+        void transport.send(Message.error(first.rawId as string, { code: METHOD_NOT_FOUND, message: `Method not found: ${DISCOVER}` }))
+        return
+      }
       const place = this.#place(transport, pending, first)
       pending = undefined
       if (place instanceof Promise) {

@@ -1,0 +1,27 @@
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+
+const watched = new WeakSet<object>()
+
+/**
+ * Ends connections that have never said anything when the app closes. Node counts only those as idle that have had a
+ * request, and waits for the others; and Node 20's own fetch opens a new one each time it abandons an event stream.
+ */
+export function endSilentConnections (fastify: FastifyInstance): void {
+  const { server } = fastify
+  if (watched.has(server)) return
+  watched.add(server)
+  const open = new Set<Socket>()
+  let closing = false
+  const keep = (socket: Socket): void => {
+    if (closing) socket.destroy()
+    else open.add(socket.once('close', () => open.delete(socket)))
+  }
+  server.on('connection', keep)
+  // of TLS, where the connection below has said hello
+  server.on('secureConnection', keep)
+  fastify.addHook('preClose', async () => {
+    closing = true
+    for (const socket of open) if (socket.bytesRead === 0) socket.destroy()
+  })
+}

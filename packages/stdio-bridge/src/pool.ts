@@ -12,6 +12,17 @@ import type { SupervisorState } from './supervisor.js'
 /** The first request of clients that also speak the revision without sessions (2026-07-28). */
 const DISCOVER = 'server/discover'
 
+/**
+ * Answers what a client may ask before it shakes hands, and what says nothing about the child that it needs: a ping
+ * (2025-11-25, "Lifecycle"), and the search for a revision without sessions, which a legacy child must not answer in our stead.
+ */
+function answerBeforeHandshake ({ kind, method, rawId }: Message): Message | undefined {
+  if (kind !== 'request' || rawId === undefined) return undefined
+  if (method === 'ping') return Message.result(rawId, '{}')
+  if (method === DISCOVER) return Message.error(rawId, { code: METHOD_NOT_FOUND, message: `Method not found: ${DISCOVER}` })
+  return undefined
+}
+
 /** What the bridge knows of one child. */
 export interface ChildStatus {
   /** What the child is shared by: everybody, the clients of one key (a principal, say), or one session or call. */
@@ -50,7 +61,9 @@ export class Pool {
     this.#warm = new WarmPool({
       size: settings.warm.size,
       recycleAfter: settings.warm.recycleAfter,
-      open: async () => await this.#room() ? this.#openExclusive(settings) : undefined,
+      max: settings.maxChildren,
+      timeout: settings.queueTimeout,
+      open: onended => this.#openExclusive(settings, onended),
       log,
     })
   }
@@ -63,21 +76,21 @@ export class Pool {
     // a client shows by its first message what kind of child it needs
     transport.onmessage = (first) => {
       if (pending === undefined) return
-      if (first.kind === 'request' && first.method === DISCOVER) {
-        // looks for a revision without sessions before it shakes hands; a legacy child must not answer that in our stead
-        void transport.send(Message.error(first.rawId as string, { code: METHOD_NOT_FOUND, message: `Method not found: ${DISCOVER}` }))
+      const early = pending.answers === false ? undefined : answerBeforeHandshake(first)
+      if (early !== undefined) {
+        void transport.send(early)
         return
       }
       const place = this.#place(transport, pending, first)
       pending = undefined
       if (place instanceof Promise) {
-        const early = [first]
-        transport.onmessage = message => { early.push(message) }
+        const kept = [first]
+        transport.onmessage = message => { kept.push(message) }
         void place.then((granted) => {
           connection = granted
           if (closed) void granted?.close()
           else if (granted === undefined) transport.onmessage = message => this.#refuse(transport, message)
-          for (const message of early) pass(transport, message)
+          for (const message of kept) pass(transport, message)
         })
       } else {
         connection = place
@@ -127,7 +140,7 @@ export class Pool {
   }
 
   /** Clients that wait for a child. */
-  get queued (): number { return this.#slots.waiting }
+  get queued (): number { return this.#slots.waiting + this.#warm.waiting }
 
   async close (): Promise<void> {
     this.#closed = true
@@ -197,14 +210,14 @@ export class Pool {
     return mux
   }
 
-  #openExclusive (settings: BridgeSettings): Mux {
-    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) } })
+  #openExclusive (settings: BridgeSettings, onended: () => void = () => this.#slots.give()): Mux {
+    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) }, onended })
     this.#exclusive.add(mux)
     return mux
   }
 
-  #newMux (settings: BridgeSettings, { exclusive, idleTimeout, forget }: { exclusive: boolean, idleTimeout: number, forget: () => void }): Mux {
-    const mux = new Mux({ settings, log: this.#log, events: this.#events, exclusive, idleTimeout, onclose: forget, onended: () => this.#slots.give() })
+  #newMux (settings: BridgeSettings, { forget, onended = () => this.#slots.give(), ...rest }: { exclusive: boolean, idleTimeout: number, forget: () => void, onended?: () => void }): Mux {
+    const mux = new Mux({ settings, log: this.#log, events: this.#events, ...rest, onclose: forget, onended })
     if (this.#closed) void mux.close()
     return mux
   }

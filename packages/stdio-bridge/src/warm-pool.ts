@@ -6,8 +6,12 @@ export interface WarmPoolOptions {
   readonly size: number
   /** Calls after which a child is replaced. */
   readonly recycleAfter: number
-  /** Makes a mux for one client at a time. Resolves to nothing when there is no room for another child. */
-  readonly open: () => Promise<Mux | undefined>
+  /** Children at once. */
+  readonly max: number
+  /** Milliseconds that a call waits for a child at most. */
+  readonly timeout: number
+  /** Makes a mux for one client at a time; `onended` is called when its child has ended. */
+  readonly open: (onended: () => void) => Mux
   readonly log: FastifyBaseLogger
 }
 
@@ -18,72 +22,110 @@ export interface Lease {
   release: (used: boolean) => void
 }
 
-/** Kinds of clients for which children are kept ready; the one that has not been seen longest goes first. */
-const MAX_KINDS = 8
-
-interface Kind {
-  readonly ready: Mux[]
-  starting: number
+interface Waiter {
+  readonly kind: string
+  readonly resolve: (lease: Lease | undefined) => void
+  readonly reject: (error: unknown) => void
+  readonly timer: NodeJS.Timeout
 }
 
 /**
  * Children that have shaken hands and wait for a call. A kind is how a child was introduced to its client (the parameters
- * of `initialize`): what a server offers may depend on it.
+ * of `initialize`, or nothing): what a server offers may depend on it.
  */
 export class WarmPool {
   readonly #options: WarmPoolOptions
-  readonly #kinds = new Map<string, Kind>()
+  /** Children that are ready, by kind; the kind that was used longest ago comes first. */
+  readonly #ready = new Map<string, Mux[]>()
+  readonly #starting = new Map<string, number>()
   readonly #uses = new WeakMap<Mux, number>()
+  readonly #waiters: Waiter[] = []
+  /** Children that have not ended. */
+  #count = 0
   #closed = false
 
   constructor (options: WarmPoolOptions) {
     this.#options = options
   }
 
+  /** Calls that wait for a child. */
+  get waiting (): number { return this.#waiters.length }
+
   /**
-   * A child for one call: one that is ready, or a new one. Nothing when there is no room.
+   * A child for one call: one that is ready, or a new one, or one that becomes free. Nothing when none did in time.
    * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE
    */
   async lease (kind: string): Promise<Lease | undefined> {
-    const { ready } = this.#kindOf(kind)
-    let mux = ready.pop()
-    while (mux !== undefined && mux.state !== 'ready') mux = ready.pop()
-    mux ??= await this.#start(kind)
-    this.#refill(kind)
-    if (mux === undefined) return undefined
-    const leased = mux
-    return { mux: leased, release: used => this.#release(kind, leased, used) }
-  }
-
-  /** Starts children until as many are ready as shall be. */
-  warm (kind: string): void {
-    this.#refill(kind)
+    return await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+        resolve(undefined)
+      }, this.#options.timeout)
+      const waiter: Waiter = { kind, resolve, reject, timer }
+      this.#waiters.push(waiter)
+      this.#serve()
+    })
   }
 
   close (): void {
     this.#closed = true
-    this.#kinds.clear()
+    for (const waiter of this.#waiters.splice(0)) this.#settle(waiter, undefined)
   }
 
-  #kindOf (kind: string): Kind {
-    const known = this.#kinds.get(kind)
-    const entry: Kind = known ?? { ready: [], starting: 0 }
-    // the order of the map is the order of use
-    this.#kinds.delete(kind)
-    this.#kinds.set(kind, entry)
-    if (known === undefined && this.#kinds.size > MAX_KINDS) {
-      const [oldest] = this.#kinds
-      if (oldest !== undefined) {
-        this.#kinds.delete(oldest[0])
-        for (const mux of oldest[1].ready) void mux.close()
+  /** Gives children to those who wait, in their order, and makes room where there is none. */
+  #serve (): void {
+    for (let waiter = this.#waiters[0]; waiter !== undefined; waiter = this.#waiters[0]) {
+      const mux = this.#takeReady(waiter.kind)
+      if (mux === undefined && this.#count >= this.#options.max) {
+        this.#makeRoom()
+        return
       }
+      this.#waiters.shift()
+      if (mux === undefined) this.#startFor(waiter)
+      else this.#settle(waiter, mux)
     }
-    return entry
+    const [latest] = [...this.#ready.keys()].slice(-1)
+    if (latest !== undefined) this.#refill(latest)
   }
 
-  async #start (kind: string): Promise<Mux | undefined> {
-    const mux = await this.#options.open()
-    if (mux === undefined) return undefined
+  #startFor (waiter: Waiter): void {
+    this.#start(waiter.kind).then(mux => this.#settle(waiter, mux), (error: unknown) => {
+      clearTimeout(waiter.timer)
+      waiter.reject(error)
+    })
+  }
+
+  #settle ({ kind, resolve, timer }: Waiter, mux: Mux | undefined): void {
+    clearTimeout(timer)
+    resolve(mux === undefined ? undefined : { mux, release: used => this.#release(kind, mux, used) })
+  }
+
+  #takeReady (kind: string): Mux | undefined {
+    const ready = this.#ready.get(kind) ?? []
+    // used last: now at the end
+    this.#ready.delete(kind)
+    this.#ready.set(kind, ready)
+    for (let mux = ready.pop(); mux !== undefined; mux = ready.pop()) if (mux.state === 'ready') return mux
+    return undefined
+  }
+
+  /** A child that waits for another kind of client makes way. */
+  #makeRoom (): void {
+    for (const [kind, ready] of this.#ready) {
+      const mux = ready.shift()
+      if (ready.length === 0 && mux === undefined) this.#ready.delete(kind)
+      if (mux === undefined) continue
+      void mux.close()
+      return
+    }
+  }
+
+  async #start (kind: string): Promise<Mux> {
+    this.#count++
+    const mux = this.#options.open(() => {
+      this.#count--
+      if (!this.#closed) this.#serve()
+    })
     try {
       await mux.start(kind === '' ? undefined : kind)
       return mux
@@ -94,32 +136,42 @@ export class WarmPool {
   }
 
   #refill (kind: string): void {
-    const entry = this.#kinds.get(kind)
-    if (entry === undefined || this.#closed) return
-    while (entry.ready.length + entry.starting < this.#options.size) {
-      entry.starting++
-      this.#start(kind).then((mux) => {
-        entry.starting--
-        if (mux === undefined) return
-        if (this.#kinds.get(kind) === entry) entry.ready.push(mux)
-        else void mux.close()
-      }, (err: unknown) => {
-        entry.starting--
-        // the next call tries again, and tells its client
-        this.#options.log.warn({ err }, 'could not keep a child ready')
-      })
-    }
+    const starting = this.#starting.get(kind) ?? 0
+    const ready = this.#ready.get(kind)?.length ?? 0
+    if (this.#closed || this.#waiters.length > 0 || this.#count >= this.#options.max || ready + starting >= this.#options.size) return
+    this.#starting.set(kind, starting + 1)
+    this.#start(kind).then((mux) => {
+      this.#started(kind)
+      this.#giveBack(kind, mux)
+      this.#refill(kind)
+    }, (err: unknown) => {
+      this.#started(kind)
+      // the next call tries again, and tells its client
+      this.#options.log.warn({ err }, 'could not keep a child ready')
+    })
+    this.#refill(kind)
+  }
+
+  #started (kind: string): void {
+    const left = (this.#starting.get(kind) ?? 1) - 1
+    if (left === 0) this.#starting.delete(kind)
+    else this.#starting.set(kind, left)
   }
 
   #release (kind: string, mux: Mux, used: boolean): void {
     const uses = (this.#uses.get(mux) ?? 0) + Number(used)
     this.#uses.set(mux, uses)
-    const entry = this.#kinds.get(kind)
-    if (entry !== undefined && mux.state === 'ready' && uses < this.#options.recycleAfter && entry.ready.length < Math.max(1, this.#options.size)) {
-      entry.ready.push(mux)
-      return
-    }
-    void mux.close()
-    this.#refill(kind)
+    // a child that is closed tells when it has ended: there is room then
+    if (mux.state !== 'ready' || uses >= this.#options.recycleAfter) void mux.close()
+    else this.#giveBack(kind, mux)
+  }
+
+  /** Somebody who waits gets it; else it waits itself, unless enough do. */
+  #giveBack (kind: string, mux: Mux): void {
+    const ready = this.#ready.get(kind) ?? []
+    this.#ready.set(kind, ready)
+    ready.push(mux)
+    if (this.#waiters.length > 0) this.#serve()
+    if (ready.length > Math.max(1, this.#options.size)) void ready.shift()?.close()
   }
 }

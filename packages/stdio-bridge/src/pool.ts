@@ -39,6 +39,8 @@ export class Pool {
   /** Children that several clients use, by what those have in common. The order is that of use. */
   readonly #shared = new Map<string, Mux>()
   readonly #exclusive = new Set<Mux>()
+  /** All of them, also those that are forgotten already and whose child is being ended. */
+  readonly #running = new Set<Mux>()
   readonly #warm: WarmPool
   #closed = false
 
@@ -132,7 +134,7 @@ export class Pool {
   async close (): Promise<void> {
     this.#closed = true
     this.#warm.close()
-    await Promise.all([...this.#shared.values(), ...this.#exclusive].map(mux => mux.close()))
+    await Promise.all([...this.#running].map(mux => mux.close()))
   }
 
   /** Finds what answers a client; a promise where it has to wait for room, of nothing when there was none in time. */
@@ -194,18 +196,24 @@ export class Pool {
     const idleTimeout = settings.childIdleTimeout ?? (key === SHARED ? 0 : DEFAULT_CHILD_IDLE_TIMEOUT)
     const mux = this.#newMux(settings, { exclusive: false, idleTimeout, forget: () => { if (this.#shared.get(key) === mux) this.#shared.delete(key) } })
     this.#shared.set(key, mux)
+    if (this.#closed) void mux.close()
     return mux
   }
 
   #openExclusive (settings: BridgeSettings): Mux {
     const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) } })
     this.#exclusive.add(mux)
+    if (this.#closed) void mux.close()
     return mux
   }
 
   #newMux (settings: BridgeSettings, { exclusive, idleTimeout, forget }: { exclusive: boolean, idleTimeout: number, forget: () => void }): Mux {
-    const mux = new Mux({ settings, log: this.#log, events: this.#events, exclusive, idleTimeout, onclose: forget, onended: () => this.#slots.give() })
-    if (this.#closed) void mux.close()
+    const ended = (): void => {
+      this.#running.delete(mux)
+      this.#slots.give()
+    }
+    const mux = new Mux({ settings, log: this.#log, events: this.#events, exclusive, idleTimeout, onclose: forget, onended: ended })
+    this.#running.add(mux)
     return mux
   }
 

@@ -80,7 +80,6 @@ export interface Delivery {
 /** A client without HTTP: an array of what it received. */
 export class Client extends Inbox<Delivery> implements Transport {
   onmessage?: ((message: Message) => void) | undefined
-  onclose?: (() => void) | undefined
   connection!: Connection
   closed = false
 

@@ -144,7 +144,7 @@ t.test('a client that leaves has its calls cancelled, and no one else\'s', async
 })
 
 t.test('a call that takes too long is answered and cancelled', async (t) => {
-  const { bridge, client } = makeBridge(t, { requestTimeout: 200 })
+  const { bridge, client } = makeBridge(t, { requestTimeout: 500 })
   const one = client()
   await one.initialize()
   one.call(1, 'never')

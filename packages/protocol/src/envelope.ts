@@ -24,7 +24,8 @@ const TAIL = /,"jsonrpc":"2\.0","id":(-?\d+|"[\w:.-]*")\}$/
 
 /** Reads the envelope of a line from a server; `undefined` when the line is not a JSON-RPC message. */
 export function readEnvelope (line: Buffer): Envelope | undefined {
-  return (line.length >= LARGE ? readEdges(line) : undefined) ?? scanEnvelope(line)
+  const whole = line[line.length - 1] === 0x7d // a line that was cut off is no message, however it starts
+  return (whole && line.length >= LARGE ? readEdges(line) : undefined) ?? scanEnvelope(line)
 }
 
 /** The envelope of a large response, read at both ends as the SDKs write it. */

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { createError, type FastifyErrorConstructor } from '@fastify/error'
 import { INTERNAL_ERROR, INVALID_REQUEST, type JsonRpcErrorObject } from './json-rpc.js'
 
@@ -91,7 +92,8 @@ export function toRpcError (error: CodedError): JsonRpcErrorObject {
 export function checkInteger (name: string, value: unknown, min = 0, max: number = Number.MAX_SAFE_INTEGER): number {
   if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return value as number
   const bound = max === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`
-  throw mcpError('MCP_ERR_OPTION', name, bound, JSON.stringify(value) ?? String(value))
+  // JSON has no NaN and no BigInt
+  throw mcpError('MCP_ERR_OPTION', name, bound, typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0 }))
 }
 
 /** Node fires a timer that is longer than this at once. */

@@ -100,7 +100,7 @@ function skipContainer (bytes: Buffer, at: number): number {
 }
 
 function readName (bytes: Buffer, start: number, end: number): string {
-  const raw = bytes.toString('latin1', start + 1, end - 1)
+  const raw = bytes.toString('utf8', start + 1, end - 1)
   // "\u0069d" is "id" too: names are compared as JSON.parse would read them
   if (!raw.includes('\\')) return raw
   try {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { ChildProcess } from 'node:child_process'
 import spawn from 'cross-spawn'
 import { Message, type FastifyBaseLogger } from '@mcp-proxy/protocol'
@@ -27,6 +28,8 @@ const STDERR_TAIL = 20
 const STDERR_LINE_LIMIT = 16 * 1024
 /** A grandchild may hold stdout open long after the child itself has exited. */
 const LAST_WORDS = 1000
+const LINE_SEPARATOR = Buffer.from('\u2028')
+const PARAGRAPH_SEPARATOR = Buffer.from('\u2029')
 
 /** One run of the server: spawn, lines in, lines out, stop. Knows that a line is a message, nothing else of MCP. */
 export class Child {
@@ -84,7 +87,7 @@ export class Child {
         stdin.uncork()
       })
     }
-    stdin.write(message.bytes)
+    stdin.write(frame(message.bytes))
     stdin.write('\n')
   }
 
@@ -111,15 +114,20 @@ export class Child {
   }
 
   #readOutput ({ message: onMessage, oversize }: ChildHandler): void {
+    let ended = false
     const reader = new LineReader(this.#settings.maxMessageBytes, {
       line: (line) => {
-        const messages = Message.readLine(line)
+        // without a line break at its end it may be half a message, which only a parse tells
+        const messages = ended && !isJson(line) ? [] : Message.readLine(line)
         for (const message of messages) this.#guard(() => onMessage(message))
         if (messages.length === 0) this.#log.warn({ childPid: this.pid, bytes: line.length, excerpt: excerpt(line) }, 'skipped a line on stdout that is not a JSON-RPC message; servers must log to stderr')
       },
       oversize: (head, tail) => this.#guard(() => oversize(head, tail)),
     })
-    this.#process?.stdout?.on('data', (chunk: Buffer) => reader.push(chunk)).on('end', () => reader.end())
+    this.#process?.stdout?.on('data', (chunk: Buffer) => reader.push(chunk)).on('end', () => {
+      ended = true
+      reader.end()
+    })
   }
 
   /** One message that cannot be passed on must not end the proxy, which an error in a stream's handler would. */
@@ -145,7 +153,7 @@ export class Child {
   #watchExit (child: ChildProcess, handler: ChildHandler): void {
     child.on('error', (error: NodeJS.ErrnoException) => {
       // with a pid it is about a signal that could not be sent: the exit is yet to come
-      if (this.pid === undefined) this.#report({ code: null, signal: null, error }, handler)
+      if (this.pid === undefined) this.#report({ code: null, signal: null, error: explain(error, this.#settings.cwd) }, handler)
     })
     child.once('exit', (code, signal) => {
       const exit: ChildExit = { code, signal, error: undefined }
@@ -170,6 +178,30 @@ export class Child {
     // stop() sweeps too, but nobody calls it for a child that ended by itself
     if (this.pid === undefined) living.delete(this)
     else this.#stopped ??= sweep(this.pid, this.#settings.stopTimeout).finally(() => living.delete(this))
+  }
+}
+
+/** Node blames the command when it is the working directory that does not exist. */
+function explain (error: NodeJS.ErrnoException, cwd: string | undefined): NodeJS.ErrnoException {
+  if (error.code !== 'ENOENT' || cwd === undefined || existsSync(cwd)) return error
+  return Object.assign(new Error(`the working directory ${cwd} does not exist`, { cause: error }), { code: error.code })
+}
+
+/**
+ * The readline of Node 24, with which servers read stdin, takes U+2028 and U+2029 for line breaks: as they are, a string
+ * with one would start a second message there. Escaped they are the same string; outside of strings JSON has none.
+ */
+function frame (bytes: Buffer): Buffer {
+  if (!bytes.includes(LINE_SEPARATOR) && !bytes.includes(PARAGRAPH_SEPARATOR)) return bytes
+  return Buffer.from(bytes.toString('utf8').replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029'))
+}
+
+function isJson (line: Buffer): boolean {
+  try {
+    JSON.parse(line.toString())
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -137,6 +137,11 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
   if (typeof isolation !== 'function' && !ISOLATIONS.includes(isolation)) throw mcpError('MCP_ERR_OPTION', 'isolation', `one of ${ISOLATIONS.join(', ')}, or a function`, JSON.stringify(isolation))
   if (environment !== 'safe' && environment !== 'all' && !isStringList(environment)) throw mcpError('MCP_ERR_OPTION', 'environment', '"safe", "all" or a list of names', JSON.stringify(environment))
   if (!isStringList(args)) throw mcpError('MCP_ERR_OPTION', 'args', 'a list of strings', JSON.stringify(args))
+  if (typeof shell !== 'boolean') throw mcpError('MCP_ERR_OPTION', 'shell', 'true or false', JSON.stringify(shell))
+  if (options.cwd !== undefined && typeof options.cwd !== 'string') throw mcpError('MCP_ERR_OPTION', 'cwd', 'a path', JSON.stringify(options.cwd))
+  if (options.name !== undefined && typeof options.name !== 'string') throw mcpError('MCP_ERR_OPTION', 'name', 'a string', JSON.stringify(options.name))
+  // not the values: they may be secrets
+  if (options.env !== undefined && !isStringRecord(options.env)) throw mcpError('MCP_ERR_OPTION', 'env', 'an object of strings', describeEnv(options.env))
   if (options.childEnv !== undefined && (isolation === 'shared' || isolation === 'auto' || isolation === 'request')) {
     throw mcpError('MCP_ERR_OPTION', 'childEnv', 'used with isolation session or principal, or a function: other children serve several clients', `used with ${isolation}`)
   }
@@ -187,6 +192,15 @@ function readCommand (command: unknown, shell: boolean): readonly string[] {
 
 function isStringList (value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every(item => typeof item === 'string')
+}
+
+function isStringRecord (value: unknown): value is Readonly<Record<string, string>> {
+  return value !== null && typeof value === 'object' && isStringList(Object.values(value)) && !Array.isArray(value)
+}
+
+function describeEnv (value: unknown): string {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return Array.isArray(value) ? 'a list' : `a ${typeof value}`
+  return `one where ${Object.entries(value).find(([, item]) => typeof item !== 'string')?.[0]} is none`
 }
 
 function baseName (file: string): string {

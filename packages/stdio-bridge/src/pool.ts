@@ -50,6 +50,8 @@ export class Pool {
   /** Children that several clients use, by what those have in common. The order is that of use. */
   readonly #shared = new Map<string, Mux>()
   readonly #exclusive = new Set<Mux>()
+  /** All of them, also those that are forgotten already and whose child is being ended. */
+  readonly #running = new Set<Mux>()
   readonly #warm: WarmPool
   #closed = false
 
@@ -113,9 +115,9 @@ export class Pool {
   async start (): Promise<void> {
     const { isolation } = this.#settings
     if (isolation === 'shared' || isolation === 'auto') {
-      let mux = this.#shared.get(SHARED)
-      if (mux === undefined && await this.#room()) mux = this.#shared.get(SHARED) ?? this.#openShared(SHARED, this.#settings)
-      await mux?.start()
+      const open = this.#shared.get(SHARED)
+      if (open !== undefined) await open.start()
+      else if (await this.#room()) await this.#openShared(SHARED, this.#settings).start()
     } else if (isolation === 'request') {
       const lease = await this.#warm.lease('')
       lease?.release(false)
@@ -145,7 +147,7 @@ export class Pool {
   async close (): Promise<void> {
     this.#closed = true
     this.#warm.close()
-    await Promise.all([...this.#shared.values(), ...this.#exclusive].map(mux => mux.close()))
+    await Promise.all([...this.#running].map(mux => mux.close()))
   }
 
   /** Finds what answers a client; a promise where it has to wait for room, of nothing when there was none in time. */
@@ -161,7 +163,7 @@ export class Pool {
       return open.attach(transport, context)
     }
     const settings = this.#settingsFor(context)
-    const attach = (): Connection => (key === undefined ? this.#openExclusive(settings) : this.#shared.get(key) ?? this.#openShared(key, settings)).attach(transport, context)
+    const attach = (): Connection => (key === undefined ? this.#openExclusive(settings) : this.#openShared(key, settings)).attach(transport, context)
     const room = this.#room()
     return room === true ? attach() : room.then(granted => granted ? attach() : undefined)
   }
@@ -202,23 +204,35 @@ export class Pool {
     return childEnv === undefined ? this.#settings : { ...this.#settings, env: { ...this.#settings.env, ...childEnv(context) } }
   }
 
+  /** Opens what was given room for, unless somebody has opened it while the room was waited for. */
   #openShared (key: string, settings: BridgeSettings): Mux {
+    const open = this.#shared.get(key)
+    if (open !== undefined) {
+      this.#slots.give()
+      return open
+    }
     // the child of everybody stays, unless told otherwise: it may hold state, and somebody will come again
     const idleTimeout = settings.childIdleTimeout ?? (key === SHARED ? 0 : DEFAULT_CHILD_IDLE_TIMEOUT)
     const mux = this.#newMux(settings, { exclusive: false, idleTimeout, forget: () => { if (this.#shared.get(key) === mux) this.#shared.delete(key) } })
     this.#shared.set(key, mux)
+    if (this.#closed) void mux.close()
     return mux
   }
 
   #openExclusive (settings: BridgeSettings, onended: () => void = () => this.#slots.give()): Mux {
     const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) }, onended })
     this.#exclusive.add(mux)
+    if (this.#closed) void mux.close()
     return mux
   }
 
   #newMux (settings: BridgeSettings, { forget, onended = () => this.#slots.give(), ...rest }: { exclusive: boolean, idleTimeout: number, forget: () => void, onended?: () => void }): Mux {
-    const mux = new Mux({ settings, log: this.#log, events: this.#events, ...rest, onclose: forget, onended })
-    if (this.#closed) void mux.close()
+    const ended = (): void => {
+      this.#running.delete(mux)
+      onended()
+    }
+    const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, ...rest, onclose: forget, onended: ended })
+    this.#running.add(mux)
     return mux
   }
 

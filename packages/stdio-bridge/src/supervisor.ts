@@ -35,6 +35,8 @@ export class Supervisor {
   /** Parameters of the handshake, as JSON text: the client's own when it has the child to itself. */
   #initializeParams: string | undefined
   #starts = 0
+  /** All that run, also one that was given up and is being ended. */
+  readonly #children = new Set<Child>()
 
   constructor (hub: Hub, handler: SupervisorHandler) {
     this.#hub = hub
@@ -98,12 +100,11 @@ export class Supervisor {
   }
 
   async close (): Promise<void> {
-    const { child } = this.#hub
     this.#state = 'closed'
     clearTimeout(this.#backOff)
     clearTimeout(this.#ping)
     this.#hub.own.fail(mcpError('MCP_ERR_STOPPED'))
-    await child?.stop()
+    await Promise.all([...this.#children].map(child => child.stop()))
   }
 
   async #start (): Promise<void> {
@@ -132,11 +133,13 @@ export class Supervisor {
   #spawn (): Child {
     const { settings, log, events } = this.#hub
     const child: Child = new Child(settings, log, {
-      message: message => fromServer(this.#hub, message),
-      oversize: (head, tail) => fromServerOversize(this.#hub, head, tail),
+      // a child that was given up may talk on
+      message: (message) => { if (this.#hub.child === child) fromServer(this.#hub, message) },
+      oversize: (head, tail) => { if (this.#hub.child === child) fromServerOversize(this.#hub, head, tail) },
       exit: exit => this.#exited(child, exit),
     })
     this.#hub.child = child
+    this.#children.add(child)
     this.#starts++
     log.info({ childPid: child.pid }, 'server started')
     events.report('spawn', { server: settings.name, pid: child.pid })
@@ -184,6 +187,8 @@ export class Supervisor {
     const expected = this.#state === 'closed'
     log[expected ? 'debug' : 'warn']({ childPid: child.pid, code: exit.code, signal: exit.signal, err: exit.error }, 'server ended')
     events.report('exit', { server: settings.name, pid: child.pid, code: exit.code, signal: exit.signal, expected })
+    // it may have left others behind
+    void child.stop().finally(() => this.#children.delete(child))
     if (this.#hub.child !== child) return
     const how = explainStart(exit.error) ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`)
     const error = mcpError(exit.error === undefined ? 'MCP_ERR_CHILD_EXITED' : 'MCP_ERR_CHILD_START', settings.name, how, { cause: exit.error })

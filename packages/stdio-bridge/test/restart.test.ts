@@ -15,6 +15,7 @@ t.test('a child that dies fails the calls it had open, and the next call finds a
   t.equal(bridge.status().children[0]?.calls, 0)
   t.not(await two.tool(3, 'pid'), pid)
   t.equal(await one.tool(3, 'pid'), await two.tool(4, 'pid'), 'both still share one')
+  for (const each of [one, two]) t.ok(await each.received('notifications/tools/list_changed'), 'and look again at what it offers')
 })
 
 t.test('an error that is an answer has no status of its own, one that came before the server has', async (t) => {

@@ -47,3 +47,8 @@ export function events (body: string): Array<{ id?: string, event?: string, data
 export function messages (body: string): Array<Record<string, unknown>> {
   return events(body).filter(({ data }) => data !== '').map(({ data }) => JSON.parse(data) as Record<string, unknown>)
 }
+
+/** The answer in a response that may be JSON or an event stream: something else may have been said before it. */
+export function answerOf (response: LightMyRequestResponse): Record<string, unknown> | undefined {
+  return String(response.headers['content-type']).startsWith('text/event-stream') ? messages(response.body).at(-1) : response.json<Record<string, unknown>>()
+}

@@ -166,11 +166,16 @@ export async function memory (t: Teardown): Promise<Published> {
 export function steady (answer: unknown): unknown {
   return JSON.parse(JSON.stringify(answer), (key, value: unknown) => {
     if (typeof value !== 'string') return value
-    if (key === 'text' && value.includes('TEST_VARIABLE')) return JSON.parse(value) as unknown
+    if (key === 'text' && value.includes('TEST_VARIABLE')) return steadyEnvironment(JSON.parse(value) as Record<string, string>)
     const text = key === 'blob' ? Buffer.from(value, 'base64').toString() : value
     return text
       .replace(/created at [\d:]+ [AP]M/, 'created at TIME')
       .replace(/^(created|accessed): .*$/gm, '$1: TIME')
       .replace(/[\da-f]{8}(-?[\da-f]{4}){3}-?[\da-f]{12}/g, 'RANDOM')
   }) as unknown
+}
+
+/** Sorted, and without what tap adds to the environment of each process that a test starts. */
+function steadyEnvironment (environment: Record<string, string>): Array<[string, string]> {
+  return Object.entries(environment).filter(([name]) => !name.startsWith('_TAPJS_') && name !== 'NODE_OPTIONS').sort()
 }

@@ -25,6 +25,8 @@ export interface InMemoryEventStoreOptions {
   maxEvents?: number | undefined
   /** Bytes of messages kept at most; the oldest go first. @default 67_108_864 */
   maxBytes?: number | undefined
+  /** Bytes of messages kept for one stream at most: a stream that nobody reads shall not push out all others. @default 4_194_304 */
+  maxStreamBytes?: number | undefined
   /** Milliseconds that an event is kept at most. `0` is no limit. @default 1_800_000 */
   maxAge?: number | undefined
 }
@@ -32,7 +34,13 @@ export interface InMemoryEventStoreOptions {
 export const DEFAULT_MAX_EVENTS = 100_000
 export const DEFAULT_MAX_EVENT_BYTES: number = 64 * 1024 * 1024
 
+export const DEFAULT_MAX_STREAM_BYTES: number = 4 * 1024 * 1024
 export const DEFAULT_MAX_EVENT_AGE: number = 30 * 60 * 1000
+
+interface Stream {
+  readonly events: Map<EventId, StoredEvent>
+  bytes: number
+}
 
 interface StoredEvent { readonly streamId: StreamId, readonly bytes: Buffer, readonly at: number }
 
@@ -46,17 +54,19 @@ const SEPARATOR = '_'
 export class InMemoryEventStore implements EventStore {
   readonly #maxEvents: number
   readonly #maxBytes: number
+  readonly #maxStreamBytes: number
   readonly #maxAge: number
   /** All events, oldest first. */
   readonly #events = new Map<EventId, StoredEvent>()
   /** The same, by stream: a replay looks at no other stream's. */
-  readonly #streams = new Map<StreamId, Map<EventId, StoredEvent>>()
+  readonly #streams = new Map<StreamId, Stream>()
   #bytes = 0
   #next = 1
 
-  constructor ({ maxEvents = DEFAULT_MAX_EVENTS, maxBytes = DEFAULT_MAX_EVENT_BYTES, maxAge = DEFAULT_MAX_EVENT_AGE }: InMemoryEventStoreOptions = {}) {
+  constructor ({ maxEvents = DEFAULT_MAX_EVENTS, maxBytes = DEFAULT_MAX_EVENT_BYTES, maxStreamBytes = DEFAULT_MAX_STREAM_BYTES, maxAge = DEFAULT_MAX_EVENT_AGE }: InMemoryEventStoreOptions = {}) {
     this.#maxEvents = maxEvents
     this.#maxBytes = maxBytes
+    this.#maxStreamBytes = maxStreamBytes
     this.#maxAge = maxAge === 0 ? Infinity : maxAge
   }
 
@@ -68,10 +78,13 @@ export class InMemoryEventStore implements EventStore {
     const id = streamId + SEPARATOR + this.#next++
     const bytes = message instanceof Message ? unshared(message.bytes) : Buffer.from(JSON.stringify(message))
     const event: StoredEvent = { streamId, bytes, at: Date.now() }
-    const stream = this.#streams.get(streamId) ?? new Map<EventId, StoredEvent>()
-    this.#streams.set(streamId, stream.set(id, event))
+    const stream = this.#streams.get(streamId) ?? { events: new Map(), bytes: 0 }
+    this.#streams.set(streamId, stream)
+    stream.events.set(id, event)
+    stream.bytes += bytes.length
     this.#events.set(id, event)
     this.#bytes += bytes.length
+    this.#trim(stream, id)
     this.#evict()
     return id
   }
@@ -81,7 +94,7 @@ export class InMemoryEventStore implements EventStore {
     const streamId = lastEventId.slice(0, lastEventId.lastIndexOf(SEPARATOR))
     const last = sequence(lastEventId)
     if (streamId === '' || !(last < this.#next)) throw new Error('unknown event id')
-    for (const [id, event] of this.#streams.get(streamId) ?? []) {
+    for (const [id, event] of this.#streams.get(streamId)?.events ?? []) {
       if (sequence(id) <= last) continue
       const message = Message.read(event.bytes)
       if (message !== undefined) await send(id, message)
@@ -90,7 +103,15 @@ export class InMemoryEventStore implements EventStore {
   }
 
   forgetStream (streamId: StreamId): void {
-    for (const id of this.#streams.get(streamId)?.keys() ?? []) this.#drop(id)
+    for (const id of this.#streams.get(streamId)?.events.keys() ?? []) this.#drop(id)
+  }
+
+  /** Its oldest go first; the newest stays, however large it is. */
+  #trim (stream: Stream, newest: EventId): void {
+    for (const id of stream.events.keys()) {
+      if (stream.bytes <= this.#maxStreamBytes || id === newest) return
+      this.#drop(id)
+    }
   }
 
   #evict (): void {
@@ -107,8 +128,10 @@ export class InMemoryEventStore implements EventStore {
     this.#events.delete(id)
     this.#bytes -= event.bytes.length
     const stream = this.#streams.get(event.streamId)
-    stream?.delete(id)
-    if (stream?.size === 0) this.#streams.delete(event.streamId)
+    if (stream === undefined) return
+    stream.events.delete(id)
+    stream.bytes -= event.bytes.length
+    if (stream.events.size === 0) this.#streams.delete(event.streamId)
   }
 }
 

@@ -36,7 +36,7 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   keepAliveInterval?: number | undefined
   /** Milliseconds that open calls get to finish when the app closes. @default 5_000 */
   closeGrace?: number | undefined
-  /** Bytes queued for a client that reads slowly before its stream is ended. @default 16_777_216 */
+  /** Bytes queued for a client that reads slowly before its stream is ended; one message always fits. @default 4_194_304 */
   maxQueuedBytes?: number | undefined
   /** Clients need a credential that a web page cannot know: `onRequest`, `preHandler` or a proxy in front asks for it. @default whether @mcp-proxy/auth does */
   authenticated?: boolean | undefined
@@ -63,7 +63,7 @@ export const DEFAULT_MAX_SESSIONS = 10_000
 export const DEFAULT_IDLE_TIMEOUT: number = 30 * 60 * 1000
 export const DEFAULT_KEEP_ALIVE_INTERVAL = 15_000
 export const DEFAULT_CLOSE_GRACE = 5_000
-export const DEFAULT_MAX_QUEUED_BYTES: number = 16 * 1024 * 1024
+export const DEFAULT_MAX_QUEUED_BYTES: number = 4 * 1024 * 1024
 
 /** The options of an endpoint, checked and complete. */
 export interface EndpointSettings {

@@ -83,6 +83,7 @@ export function judgeEnvelope (bytes: Buffer, json: unknown): Envelope {
   if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') throw invalid(`"id" is ${describe(id)}, not a string or a number`)
   if (method !== undefined && typeof method !== 'string') throw invalid(`"method" is ${describe(method)}, not a string`)
   if (params !== undefined && (params === null || typeof params !== 'object' || Array.isArray(params))) throw invalid(`"params" is ${describe(params)}, not an object`)
+  if (method !== undefined && (Object.hasOwn(json, 'result') || Object.hasOwn(json, 'error'))) throw invalid('it is a request and a response at once')
   if (method === undefined) {
     if (id === undefined) throw invalid('it has neither "method" nor "id"')
     if (Object.hasOwn(json, 'result') === Object.hasOwn(json, 'error')) throw invalid('a response has one of "result" and "error"')

@@ -9,6 +9,12 @@ const one = (body: string): Message => {
   return message
 }
 
+t.test('a message that is a request and a response at once is refused', async (t) => {
+  for (const body of ['{"jsonrpc":"2.0","id":1,"method":"a","result":{}}', '{"jsonrpc":"2.0","method":"a","error":{"code":1,"message":"m"}}']) {
+    t.throws(() => Message.parse(Buffer.from(body)), { code: 'MCP_ERR_INVALID_REQUEST', message: /at once/ })
+  }
+})
+
 t.test('a message is a request, a notification or a response', async (t) => {
   const kinds = {
     '{"jsonrpc":"2.0","id":1,"method":"ping"}': 'request',

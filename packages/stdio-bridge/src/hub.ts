@@ -60,7 +60,7 @@ export class Hub {
     if (full === undefined || !this.exclusive) return
     // the only reader is slow: let the child wait for it instead of keeping what it says
     const resume = this.child?.pause()
-    if (resume !== undefined) void full.finally(resume)
+    if (resume !== undefined) full.then(resume, resume)
   }
 
   /** Answers a call that the server has seen with an error of the proxy's own. To HTTP it is an answer like any other. */

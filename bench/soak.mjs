@@ -7,14 +7,14 @@ import { mcpProxy } from 'mcp-proxy'
 const SESSIONS = Number(process.argv[2] ?? 5000)
 const IDLE = 5000
 
-let open = 0
+const sessions = { open: 0, most: 0 }
 const app = Fastify()
 await app.register(mcpProxy, {
   command: [process.execPath, fileURLToPath(new URL('../test/fixtures/child.mjs', import.meta.url))],
   isolation: 'shared',
   idleTimeout: IDLE,
-  onSessionOpen: () => { open++ },
-  onSessionClose: () => { open-- },
+  onSessionOpen: () => { sessions.open++ },
+  onSessionClose: () => { sessions.open-- },
 })
 const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
 const agent = new Agent({ keepAlive: true, maxSockets: 16 })
@@ -47,12 +47,12 @@ await openSessions(500) // warm: code and caches
 const before = heap()
 await openSessions(SESSIONS)
 const after = heap()
-const most = open
+sessions.most = sessions.open
 const deadline = Date.now() + IDLE * 4
-while (open > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 100))
-console.log(`sessions opened and abandoned: ${most}`)
+while (sessions.open > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 100))
+console.log(`sessions opened and abandoned: ${sessions.most}`)
 console.log(`heap for each: ${((after - before) / SESSIONS / 1024).toFixed(2)} KiB`)
-console.log(`left after the idle time: ${open}`)
+console.log(`left after the idle time: ${sessions.open}`)
 console.log(`heap beyond the start then: ${((heap() - before) / 1024 / 1024).toFixed(1)} MiB`)
 agent.destroy()
 await app.close()

@@ -1,5 +1,5 @@
+import { spawnSync, type ChildProcess } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ChildProcess } from 'node:child_process'
 
 /** Process groups exist on POSIX; Windows ends a tree by the parent's id. */
 const HAS_GROUPS = process.platform !== 'win32'
@@ -31,10 +31,15 @@ export async function sweep (pid: number, patience: number): Promise<void> {
   await gone(() => !groupExists(pid), patience)
 }
 
-/** Sends a signal to a child's whole group; says nothing when it is gone already. */
-export function signalTree (pid: number, signal: NodeJS.Signals): void {
+/** Sends a signal to a child and all it has started; says nothing when they are gone already. */
+export function signalTree (pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
+  if (!HAS_GROUPS) {
+    // Windows has no signals: the tree is ended by the parent's id, forcibly where it has to be
+    spawnSync('taskkill', ['/pid', String(pid), '/t', ...(signal === 'SIGKILL' ? ['/f'] : [])], { windowsHide: true, stdio: 'ignore' })
+    return
+  }
   try {
-    process.kill(HAS_GROUPS ? -pid : pid, signal)
+    process.kill(-pid, signal)
   } catch {
     // ESRCH: nobody there
   }

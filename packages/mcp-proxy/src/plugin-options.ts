@@ -36,7 +36,7 @@ export function pluginOptions (settings: Settings, command: string | readonly st
     maxChildren: settings['max-children'],
     queueTimeout: settings['queue-timeout'],
     warm: readWarm(settings),
-    childEnv: readChildEnv(settings['env-from']),
+    childEnv: readChildEnv(settings),
     userId: settings['user-id'],
     sse: sse === undefined ? false : { path: sse, messagesPath: sse === '/messages' ? '/messages/post' : '/messages' },
     stream: stream.length === 0 ? false : { path: stream, stateless: settings.stateless, maxConnectionAge: settings['max-connection-age'] },
@@ -72,8 +72,9 @@ function readWarm (settings: Settings): Partial<WarmOptions> {
 }
 
 /** `NAME=header:x-name` and `NAME=principal`: what a child is told of the client that it is started for. */
-function readChildEnv (rules: string[] | undefined): ChildEnv | undefined {
+function readChildEnv ({ 'env-from': rules, isolation = 'auto' }: Settings): ChildEnv | undefined {
   if (rules === undefined) return undefined
+  if (isolation !== 'session' && isolation !== 'principal') throw new SettingError(`--env-from needs --isolation session or principal, not ${isolation}: other children serve several clients`)
   const readers = rules.map((rule) => {
     const [, name, source, header = ''] = /^([A-Za-z_]\w*)=(?:(principal)|header:([\w-]+))$/.exec(rule) ?? []
     if (name === undefined) throw new SettingError(`--env-from must be NAME=header:x-name or NAME=principal, not ${JSON.stringify(rule)}`)

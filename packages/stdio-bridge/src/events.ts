@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events'
 /** What happens to the children of a bridge, by name. */
 export interface BridgeEventMap {
   /** A child process was started. */
-  spawn: [{ server: string, pid: number | undefined }]
+  spawn: [{ server: string, pid: number }]
   /** A child has shaken hands and takes calls. */
   ready: [{ server: string, pid: number | undefined }]
   /** A child has ended; `expected` when the bridge ended it. */

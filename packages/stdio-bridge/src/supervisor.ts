@@ -141,8 +141,10 @@ export class Supervisor {
     this.#hub.child = child
     this.#children.add(child)
     this.#starts++
-    log.info({ childPid: child.pid }, 'server started')
-    events.report('spawn', { server: settings.name, pid: child.pid })
+    if (child.pid !== undefined) {
+      log.info({ childPid: child.pid }, 'server started')
+      events.report('spawn', { server: settings.name, pid: child.pid })
+    }
     return child
   }
 

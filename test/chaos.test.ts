@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { startProxy } from './helpers/app.js'
 
-/** How long children are killed under load. A minute shows more: `CHAOS_SECONDS=60 node test/.test/chaos.test.js`. */
+/** How long children are killed under load. A minute shows more: `CHAOS_SECONDS=60 TAP_TIMEOUT=300 node test/.test/chaos.test.js`. */
 const SECONDS = Number(process.env['CHAOS_SECONDS'] ?? 6)
 const SESSIONS = 20
 const TIMEOUT = 20_000

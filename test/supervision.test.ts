@@ -98,3 +98,17 @@ t.test('closing waits for calls that end within the grace, and answers the other
   t.match(await quick, { id: 1, result: { content: [{ text: 'slept' }] } })
   t.match(await never, { id: 2, error: { data: { code: 'MCP_ERR_CLOSING' } } })
 })
+
+t.test('a child that does not read is not sent without end', async (t) => {
+  const app = await buildProxy(t, { maxQueuedInput: 1_000_000, closeGrace: 0 })
+  const session = await initialize(app)
+  const frozen = post(app, call('f', 'freeze'), session)
+  // what fills the pipe and then the queue: the limit is judged before a message is added
+  const text = 'x'.repeat(600_000)
+  const fillers = [1, 2, 3].map(async id => await post(app, call(id, 'echo', { text }), session))
+  const refused = await Promise.race(fillers.concat([post(app, call(4, 'echo', { text }), session)]))
+  t.equal(refused.statusCode, 503)
+  t.match(refused.json(), { error: { data: { code: 'MCP_ERR_CHILD_BUSY' } } })
+  await app.close()
+  t.match(answerOf(await frozen), { error: { data: { code: 'MCP_ERR_CLOSING' } } })
+})

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { isAlive, runNode, type Running } from './helpers/binary.js'
-import { openClient } from './helpers/clients.js'
+import { OVER, openClient } from './helpers/clients.js'
 
 interface Teardown { teardown: (fn: () => unknown) => void }
 
@@ -63,13 +63,35 @@ t.test('child-env: a child knows its client’s user and token, and no other’s
   t.not(await ada.text('pid'), await grace.text('pid'))
 })
 
-t.test('each sample of the README is part of an example that runs', async (t) => {
-  const readme = await readFile(join(ROOT, 'README.md'), 'utf8')
-  const samples = [...readme.matchAll(/^```(?:ts|js)\n([^]*?)^```$/gm)].map(([, sample = '']) => essence(sample))
-  t.ok(samples.length >= 2)
+t.test('event-store: a stream with a store of one’s own', async (t) => {
+  const { url } = await start(t, 'event-store.js')
+  t.equal(await (await openClient(t, 'stream', url)).text('greet', { name: 'Ada' }), 'Hello, Ada!')
+})
+
+t.test('proxy: all of it in one plugin', async (t) => {
+  const { url } = await start(t, 'proxy.js')
+  for (const over of OVER) {
+    t.equal(await (await openClient(t, over, url, { headers: { 'x-user-id': 'user123' } })).text('greet', { name: over }), `Hello, ${over}!`)
+    await t.rejects(openClient(t, over, url))
+  }
+})
+
+t.test('messages: another id, and the same bytes', async (t) => {
+  const running = runNode(t, ['messages.js'], { cwd: PLUGINS })
+  t.same(await running.ended, { code: 0, signal: null })
+  t.equal(running.stdout(), 'tools/call "a" {"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"add","arguments":{"n":12345678901234567890}}}\n')
+})
+
+t.test('each sample of a README is part of an example that runs', async (t) => {
   const files = (await readdir(PLUGINS)).filter(name => name.endsWith('.js'))
   const sources = await Promise.all(files.map(async name => essence(await readFile(join(PLUGINS, name), 'utf8'))))
-  for (const sample of samples) t.ok(sources.some(source => source.includes(sample)), sample)
+  const packages = (await readdir(join(ROOT, 'packages'))).map(name => `packages/${name}/`)
+  for (const directory of ['', ...packages]) {
+    const readme = await readFile(join(ROOT, directory, 'README.md'), 'utf8')
+    const samples = [...readme.matchAll(/^```(?:ts|js)\n([^]*?)^```$/gm)].map(([, sample = '']) => essence(sample))
+    t.ok(samples.length >= 1, directory)
+    for (const sample of samples) t.ok(sources.some(source => source.includes(sample)), sample)
+  }
 })
 
 t.test('every example is tested and in the list', async (t) => {

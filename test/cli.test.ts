@@ -71,6 +71,7 @@ t.test('a command that does not serve ends it with exit code 4, and says why', a
   const unknown = await run(t, [...FREE, 'no-such-command', '--flag'])
   t.equal(unknown.code, 4)
   t.match(unknown.stderr, /^mcp-proxy: .*no-such-command could not be started/m)
+  t.notMatch(unknown.stderr, 'server started')
   t.equal(unknown.stdout, '')
 
   const dead = await run(t, [...FREE, ...CHILD], { MCP_CHILD_STDERR: 'no API key\ngive me one', MCP_CHILD_EXIT: '7' })

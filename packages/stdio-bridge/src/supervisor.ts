@@ -141,7 +141,8 @@ export class Supervisor {
     this.#hub.child = child
     this.#children.add(child)
     this.#starts++
-    log.info({ childPid: child.pid }, 'server started')
+    // without an id there is no process: 'server ended' says why
+    if (child.pid !== undefined) log.info({ childPid: child.pid }, 'server started')
     events.report('spawn', { server: settings.name, pid: child.pid })
     return child
   }

@@ -1,6 +1,6 @@
 import { checkInteger, checkMilliseconds, mcpError, type Connect } from '@mcp-proxy/protocol'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
-import type { FastifyError, FastifyReply, FastifyRequest, onRequestHookHandler, preHandlerHookHandler, RouteOptions } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest, onRequestAsyncHookHandler, onRequestHookHandler, preHandlerAsyncHookHandler, preHandlerHookHandler, RouteOptions } from 'fastify'
 import { principalOfRequest, type PrincipalOf } from './principal.js'
 
 /** What the session hooks are told. */
@@ -41,9 +41,9 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   /** Clients need a credential that a web page cannot know: `onRequest`, `preHandler` or a proxy in front asks for it. @default whether @mcp-proxy/auth does */
   authenticated?: boolean | undefined
   /** Run before the body is read, on every route of the endpoint: the place for authentication. */
-  onRequest?: onRequestHookHandler | onRequestHookHandler[] | undefined
+  onRequest?: onRequestHookHandler | onRequestAsyncHookHandler | Array<onRequestHookHandler | onRequestAsyncHookHandler> | undefined
   /** Run after the body was read, on every route of the endpoint. */
-  preHandler?: preHandlerHookHandler | preHandlerHookHandler[] | undefined
+  preHandler?: preHandlerHookHandler | preHandlerAsyncHookHandler | Array<preHandlerHookHandler | preHandlerAsyncHookHandler> | undefined
   /** Who sent a request. @default request.mcpPrincipal, which @mcp-proxy/auth sets */
   principal?: PrincipalOf | undefined
   /** Fastify's per-route configuration, for other plugins. */

@@ -55,7 +55,7 @@ export function pluginOptions (settings: Settings, command: string | readonly st
  * @throws SettingError
  */
 export function checkExposure (host: string, settings: Settings): void {
-  const local = host === 'localhost' || host === '::1' || /^127\./.test(host)
+  const local = host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
   if (local || settings['user-id'] !== undefined || settings['allow-unauthenticated'] === true) return
   throw new SettingError(`--host ${host} lets other machines in: ask for a credential with --user-id, or say --allow-unauthenticated`)
 }

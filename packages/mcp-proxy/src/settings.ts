@@ -59,10 +59,11 @@ const ENV_PREFIX = 'MCP_PROXY_'
 export function settingsFromEnvironment (environment: NodeJS.ProcessEnv): Settings {
   const settings: Settings = {}
   for (const name of settingNames()) {
-    const value = environment[ENV_PREFIX + name.toUpperCase().replaceAll('-', '_')]
+    const variable = ENV_PREFIX + name.toUpperCase().replaceAll('-', '_')
+    const value = environment[variable]
     // an empty variable is one that is not set; but a credential that came out empty must not let everybody in
     if (value === '' && name === 'user-id') throw new SettingError('MCP_PROXY_USER_ID is empty: set it, or do not pass it')
-    if (value !== undefined && value !== '') assign(settings, name, SETTINGS[name].kind === 'list' ? value.split(',') : value)
+    if (value !== undefined && value !== '') assign(settings, name, SETTINGS[name].kind === 'list' ? value.split(',') : value, variable)
   }
   return settings
 }
@@ -80,33 +81,34 @@ export function settingsFromObject (given: Readonly<Record<string, unknown>>): S
   return settings
 }
 
-/** Sets one value after checking it. @throws SettingError */
-export function assign (settings: Settings, name: SettingName, value: unknown): void {
-  Object.assign(settings, { [name]: read(name, value) })
+/** Sets one value after checking it; `label` is what an error calls it. @throws SettingError */
+export function assign (settings: Settings, name: SettingName, value: unknown, label: string = `--${name}`): void {
+  Object.assign(settings, { [name]: read(name, value, label) })
 }
 
 export function settingNames (): SettingName[] {
   return Object.keys(SETTINGS) as SettingName[]
 }
 
-function read (name: SettingName, value: unknown): unknown {
+function read (name: SettingName, value: unknown, label: string): unknown {
   switch (SETTINGS[name].kind) {
     case 'integer': {
       const number = typeof value === 'string' && /^\d+$/.test(value.trim()) ? Number(value) : value
-      if (Number.isSafeInteger(number) && (number as number) >= 0) return number
-      throw new SettingError(`--${name} must be a whole number, not ${JSON.stringify(value)}`)
+      const max = name === 'port' ? 65_535 : Number.MAX_SAFE_INTEGER
+      if (Number.isSafeInteger(number) && (number as number) >= 0 && (number as number) <= max) return number
+      throw new SettingError(`${label} must be a whole number${name === 'port' ? ` up to ${max}` : ''}, not ${JSON.stringify(value)}`)
     }
     case 'boolean':
       if (value === true || value === 'true' || value === '1' || value === '') return true
       if (value === false || value === 'false' || value === '0') return false
-      throw new SettingError(`--${name} must be true or false, not ${JSON.stringify(value)}`)
+      throw new SettingError(`${label} must be true or false, not ${JSON.stringify(value)}`)
     case 'list': {
       const list = Array.isArray(value) ? value : [value]
       if (list.every(item => typeof item === 'string' && item !== '')) return list.map(item => String(item).trim())
-      throw new SettingError(`--${name} must not be empty`)
+      throw new SettingError(`${label} must not be empty`)
     }
     case 'string':
       if (typeof value === 'string' && value !== '') return value
-      throw new SettingError(`--${name} must not be empty`)
+      throw new SettingError(`${label} must not be empty`)
   }
 }

@@ -141,6 +141,7 @@ export class Supervisor {
     this.#hub.child = child
     this.#children.add(child)
     this.#starts++
+    // without an id there is no process: 'server ended' says why
     if (child.pid !== undefined) {
       log.info({ childPid: child.pid }, 'server started')
       events.report('spawn', { server: settings.name, pid: child.pid })

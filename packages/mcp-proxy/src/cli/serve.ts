@@ -10,34 +10,36 @@ import { watchParent } from './parent.js'
 const DEFAULT_PORT = 8080
 const DEFAULT_HOST = '127.0.0.1'
 
+/**
+ * Milliseconds in which a second signal is the first one again: on Ctrl-C the terminal signals everybody, and `npx` passes
+ * its own signal on.
+ */
+const SAME_SIGNAL = 300
+
 /** Runs the binary: starts the command and the HTTP server, says where it is, and ends both on a signal. */
 export async function serve (settings: Settings, command: readonly string[]): Promise<void> {
   const { port = DEFAULT_PORT, host = DEFAULT_HOST, debug = false } = settings
   // stdout is for people: it says where the server is. Logs are JSON lines on stderr.
   const logger: FastifyBaseLogger = pino({ level: debug ? 'debug' : 'info' }, pino.destination({ dest: 2, sync: true }))
   const app = Fastify({ loggerInstance: logger, logController: new LogController({ disableRequestLogging: !debug }) })
+  const ending = endingOf(app)
   try {
     checkExposure(host, settings)
     await app.register(mcpProxy, pluginOptions(settings, command))
     await app.ready()
   } catch (error) {
-    await fail(app, error, isUsage(error) ? EXIT.usage : EXIT.unexpected)
+    await ending.failed(error, isUsage(error) ? EXIT.usage : EXIT.unexpected)
     return
   }
-  const stop = stopper(app)
+  const { stop, failed } = ending
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
   if (settings['exit-with-parent'] === true) watchParent(stop)
-  const [listening, started] = await Promise.allSettled([app.listen({ port, host }), app.mcpBridge.start()])
-  if (listening.status === 'rejected') await fail(app, listening.reason, EXIT.listen)
-  else if (started.status === 'rejected') await fail(app, started.reason, EXIT.command)
-  else process.stdout.write(describeServer(listening.value, settings))
-}
-
-async function fail (app: FastifyInstance, error: unknown, code: number): Promise<void> {
-  const lines = lastWords(error).map(line => `  | ${line}\n`)
-  process.stderr.write(`mcp-proxy: ${explain(error)}\n${lines.length === 0 ? '' : `The last lines it wrote to stderr:\n${lines.join('')}`}`)
-  process.exitCode = code
-  await app.close()
+  // whichever fails first ends it: a port in use need not wait for a slow command
+  const [address] = await Promise.all([
+    app.listen({ port, host }).catch((error: unknown) => failed(error, EXIT.listen)),
+    app.mcpBridge.start().catch((error: unknown) => failed(error, EXIT.command)),
+  ])
+  if (typeof address === 'string') process.stdout.write(describeServer(address, settings))
 }
 
 function explain (error: unknown): string {
@@ -56,16 +58,34 @@ function isUsage (error: unknown): boolean {
   return error instanceof SettingError || (error instanceof Error && 'code' in error && (error.code === 'MCP_ERR_OPTION' || error.code === 'MCP_ERR_COMMAND'))
 }
 
-/** The first reason to stop ends calls, sessions and children in order; a second does not wait. */
-function stopper (app: FastifyInstance): (reason: string) => void {
-  let stopping = false
-  return (reason) => {
-    if (stopping) process.exit(EXIT.unexpected)
-    stopping = true
-    app.log.info({ reason }, 'stopping')
-    app.close().then(() => process.exit(EXIT.ok), (err: unknown) => {
-      app.log.error({ err }, 'could not stop cleanly')
-      process.exit(EXIT.unexpected)
-    })
+interface Ending {
+  readonly stop: (reason: string) => void
+  readonly failed: (error: unknown, code: number) => Promise<void>
+}
+
+/** The first reason ends calls, sessions and children in order; another one that comes later does not wait. */
+function endingOf (app: FastifyInstance): Ending {
+  let since: number | undefined
+  // what still holds the process, such as an open stdin, is not waited for
+  const close = (code: number): Promise<never> => app.close().then(() => process.exit(code), (err: unknown) => {
+    app.log.error({ err }, 'could not stop cleanly')
+    process.exit(code === EXIT.ok ? EXIT.unexpected : code)
+  })
+  return {
+    stop: (reason) => {
+      if (since !== undefined && performance.now() - since < SAME_SIGNAL) return
+      if (since !== undefined) process.exit(process.exitCode ?? EXIT.unexpected)
+      since = performance.now()
+      app.log.info({ reason }, 'stopping')
+      void close(EXIT.ok)
+    },
+    failed: async (error, code) => {
+      if (since !== undefined) return
+      since = performance.now()
+      const lines = lastWords(error).map(line => `  | ${line}\n`)
+      process.stderr.write(`mcp-proxy: ${explain(error)}\n${lines.length === 0 ? '' : `The last lines it wrote to stderr:\n${lines.join('')}`}`)
+      process.exitCode = code
+      await close(code)
+    },
   }
 }

@@ -1,0 +1,109 @@
+import { readFile, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { isAlive, runNode, type Running } from './helpers/binary.js'
+import { OVER, openClient } from './helpers/clients.js'
+
+interface Teardown { teardown: (fn: () => unknown) => void }
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const PLUGINS = join(ROOT, 'examples/plugins')
+
+async function start (t: Teardown, file: string): Promise<{ running: Running, url: string }> {
+  const running = runNode(t, [file], { cwd: PLUGINS, env: { PORT: '0' } })
+  return { running, url: (await running.wrote(/listening on (http:\S+)/))[1] ?? '' }
+}
+
+t.test('plugin: an endpoint in an API with routes of its own', async (t) => {
+  const { running, url } = await start(t, 'plugin.js')
+  t.same(await (await fetch(`${url}/users`)).json(), ['ada', 'grace'])
+  const client = await openClient(t, 'sse', url)
+  t.equal(await client.text('greet', { name: 'Ada' }), 'Hello, Ada!')
+  t.same(await (await fetch(`${url}/users`)).json(), ['ada', 'grace'])
+  t.equal((await fetch(`${url}/nowhere`)).status, 404)
+  const child = Number(await client.text('pid'))
+  running.process.kill('SIGTERM')
+  t.same(await running.ended, { code: 0, signal: null })
+  t.notOk(isAlive(child))
+})
+
+t.test('shared-bridge: both transports are served by one process, which has started before', async (t) => {
+  const { url } = await start(t, 'shared-bridge.js')
+  const { children: [child] } = await (await fetch(`${url}/status`)).json() as { children: Array<{ pid: number }> }
+  const clients = [await openClient(t, 'sse', url), await openClient(t, 'stream', url), await openClient(t, 'stream', url, { path: '/mcp', sdk: 'v2' })]
+  for (const client of clients) t.equal(Number(await client.text('pid')), child?.pid)
+})
+
+t.test('auth: two users are let in, nobody else', async (t) => {
+  const { url } = await start(t, 'auth.js')
+  for (const [over, user] of [['sse', 'ada'], ['stream', 'grace']] as const) {
+    const client = await openClient(t, over, url, { headers: { 'x-user-id': user } })
+    t.equal(await client.text('greet', { name: user }), `Hello, ${user}!`)
+    await t.rejects(openClient(t, over, url, { headers: { 'x-user-id': 'mallory' } }))
+    await t.rejects(openClient(t, over, url))
+  }
+})
+
+t.test('jwt: a token lets in, a session belongs to its subject', async (t) => {
+  const { running, url } = await start(t, 'jwt.js')
+  const token = (await running.wrote(/token: (\S+)/))[1] ?? ''
+  const client = await openClient(t, 'stream', url, { headers: { authorization: `Bearer ${token}` } })
+  t.equal(await client.text('greet', { name: 'Ada' }), 'Hello, Ada!')
+  await t.rejects(openClient(t, 'stream', url))
+  await t.rejects(openClient(t, 'stream', url, { headers: { authorization: `Bearer ${token}x` } }))
+})
+
+t.test('child-env: a child knows its client’s user and token, and no other’s', async (t) => {
+  const { url } = await start(t, 'child-env.js')
+  const open = (headers: Record<string, string>): ReturnType<typeof openClient> => openClient(t, 'stream', url, { headers })
+  const [ada, grace] = [await open({ 'x-user-id': 'ada', 'x-api-token': 'secret' }), await open({ 'x-user-id': 'grace' })]
+  t.equal(await ada.text('whoami'), 'ada, with a token')
+  t.equal(await grace.text('whoami'), 'grace, without a token')
+  t.not(await ada.text('pid'), await grace.text('pid'))
+})
+
+t.test('event-store: a stream with a store of one’s own', async (t) => {
+  const { url } = await start(t, 'event-store.js')
+  t.equal(await (await openClient(t, 'stream', url)).text('greet', { name: 'Ada' }), 'Hello, Ada!')
+})
+
+t.test('proxy: all of it in one plugin', async (t) => {
+  const { url } = await start(t, 'proxy.js')
+  for (const over of OVER) {
+    t.equal(await (await openClient(t, over, url, { headers: { 'x-user-id': 'user123' } })).text('greet', { name: over }), `Hello, ${over}!`)
+    await t.rejects(openClient(t, over, url))
+  }
+})
+
+t.test('messages: another id, and the same bytes', async (t) => {
+  const running = runNode(t, ['messages.js'], { cwd: PLUGINS })
+  t.same(await running.ended, { code: 0, signal: null })
+  t.equal(running.stdout(), 'tools/call "a" {"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"add","arguments":{"n":12345678901234567890}}}\n')
+})
+
+t.test('each sample of a README is part of an example that runs', async (t) => {
+  const files = (await readdir(PLUGINS)).filter(name => name.endsWith('.js'))
+  const sources = await Promise.all(files.map(async name => essence(await readFile(join(PLUGINS, name), 'utf8'))))
+  const packages = (await readdir(join(ROOT, 'packages'))).map(name => `packages/${name}/`)
+  for (const directory of ['', ...packages]) {
+    const readme = await readFile(join(ROOT, directory, 'README.md'), 'utf8')
+    const samples = [...readme.matchAll(/^```(?:ts|js)\n([^]*?)^```$/gm)].map(([, sample = '']) => essence(sample))
+    t.ok(samples.length >= 1, directory)
+    for (const sample of samples) t.ok(sources.some(source => source.includes(sample)), sample)
+  }
+})
+
+t.test('every example is tested and in the list', async (t) => {
+  const page = await readFile(join(PLUGINS, 'README.md'), 'utf8')
+  const tests = await readFile(join(ROOT, 'test/examples.test.ts'), 'utf8')
+  for (const name of (await readdir(PLUGINS)).filter(name => name.endsWith('.js') && !['server.js', 'announce.js'].includes(name))) {
+    t.match(page, `[${name}](${name})`)
+    t.match(tests, `'${name}'`)
+  }
+})
+
+/** What a sample says: without imports, comments and white space. Examples take their port from the environment. */
+function essence (source: string): string {
+  return source.replace(/^import .*$|^\s*\/\/.*$/gm, '').replaceAll('Number(process.env.PORT ?? 3000)', '3000').replace(/\s+/g, ' ').trim()
+}

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { request, type Agent, type IncomingMessage } from 'node:http'
-import { JSON_AND_STREAM, events, messages } from './http.js'
+import { JSON_AND_STREAM, events, type messages } from './http.js'
 import type { Teardown } from './app.js'
 
 export interface LiveOptions {
@@ -32,7 +32,7 @@ export class Live {
   /** The events that have come whole. */
   get events (): ReturnType<typeof events> { return events(this.#whole) }
   /** The messages in them. */
-  get messages (): ReturnType<typeof messages> { return messages(this.#whole) }
+  get messages (): ReturnType<typeof messages> { return this.events.filter(({ data }) => data.startsWith('{')).map(({ data }) => JSON.parse(data) as Record<string, unknown>) }
   /** What `Party.say` has said. */
   get said (): unknown[] { return this.messages.filter(({ method }) => method === 'notifications/message').map(({ params }) => (params as { data: unknown }).data) }
   /** The id of the last event. */

@@ -24,7 +24,7 @@ class SlowStore implements EventStore {
     const at = this.events.findIndex(({ id }) => id === lastEventId)
     const streamId = this.events[at]?.streamId
     if (streamId === undefined) throw new Error('unknown event')
-    for (const event of this.events.slice(at + 1)) if (event.streamId === streamId) await send(event.id, JSON.parse(event.json) as JsonRpcMessage)
+    for (const event of this.events.slice(at + 1)) if (event.streamId === streamId) await delay(1).then(() => send(event.id, JSON.parse(event.json) as JsonRpcMessage))
     return streamId
   }
 
@@ -66,6 +66,21 @@ t.test('a store that takes its time keeps the order, live and when resumed', asy
   await end()
   await until(() => store.forgotten.length > 0)
   t.strictSame(new Set(store.forgotten), new Set(store.events.map(({ streamId }) => streamId)), 'a session takes its streams with it')
+})
+
+t.test('what is said while a client is brought up to date comes behind what it has missed, once', async (t) => {
+  const { puppet, ask, get } = await open(t, new SlowStore())
+  const answer = await ask(1)
+  await answer.until('start 1')
+  answer.leave()
+  await answer.ended
+  for (let n = 0; n < 10; n++) void puppet.party.say(n, 1)
+  const resumed = await get({ 'last-event-id': answer.lastId })
+  for (let n = 10; n < 20; n++) void puppet.party.say(n, 1)
+  void puppet.party.answer(1)
+  t.equal(await resumed.ended, 'whole')
+  t.strictSame(resumed.said, [...Array(20).keys()])
+  t.match(resumed.messages.at(-1), { id: 1 })
 })
 
 t.test('one store can serve several endpoints: nothing crosses', async (t) => {

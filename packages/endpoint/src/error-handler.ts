@@ -13,8 +13,9 @@ export function rpcErrorHandler (bodyLimit: number) {
     else request.log.info({ code: coded.code }, coded.message)
     if (status === 413 && Number(request.headers['content-length'] ?? 0) <= bodyLimit * DRAIN_FACTOR) reply.removeHeader('connection')
     if (status === 503) reply.header('retry-after', '1')
-    // the text of an unknown error may tell about the inside of the app
-    const rpcError = status >= 500 && !coded.code.startsWith('MCP_ERR_') ? { code: -32603, message: 'Internal error' } : toRpcError(coded)
+    // the text of an unknown error may tell about the inside of the app; what a hook throws may have no code at all
+    const known = String(coded.code).startsWith('MCP_ERR_')
+    const rpcError = status >= 500 && !known ? { code: -32603, message: 'Internal error' } : toRpcError(coded)
     const id = request.mcpRequestId === null ? '' : `"id":${request.mcpRequestId},`
     return reply.code(status).type('application/json').send(`{"jsonrpc":"2.0",${id}"error":${JSON.stringify(rpcError)}}`)
   }

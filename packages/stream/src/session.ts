@@ -179,8 +179,9 @@ export class StreamSession implements Session, Transport {
 
   #forgetStreams (): void {
     const { store } = this.#options
-    if (store?.forgetStream === undefined) return
-    for (let n = 0; n < this.#nextChannel; n++) void store.forgetStream(this.#streamPrefix + n)
+    // a store that is down keeps no session from ending
+    const forget = async (streamId: string): Promise<void> => { await store?.forgetStream?.(streamId) }
+    for (let n = 0; n < this.#nextChannel; n++) forget(this.#streamPrefix + n).catch(() => {})
   }
 
   /** The open exchange that a message can travel on; `undefined`: the standalone stream. */

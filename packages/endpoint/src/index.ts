@@ -2,7 +2,7 @@ export { accepts } from './accept.js'
 export { DEFAULT_MAX_EVENTS, DEFAULT_MAX_EVENT_AGE, DEFAULT_MAX_EVENT_BYTES, DEFAULT_MAX_STREAM_BYTES, InMemoryEventStore, type EventId, type EventStore, type InMemoryEventStoreOptions, type StreamId } from './event-store.js'
 export {
   DEFAULT_BODY_LIMIT, DEFAULT_CLOSE_GRACE, DEFAULT_IDLE_TIMEOUT, DEFAULT_KEEP_ALIVE_INTERVAL, DEFAULT_MAX_QUEUED_BYTES, DEFAULT_MAX_SESSIONS, checkPath,
-  type AllowedOrigins, type EndpointOptions, type EndpointSettings, type SessionInfo
+  type AllowedOrigins, type EndpointOptions, type EndpointSettings, type RouteHook, type SessionInfo
 } from './options.js'
 export { principalOfRequest, type PrincipalOf } from './principal.js'
 export { EndpointScope, endpointPlugin, type Handlers } from './scope.js'

@@ -1,6 +1,6 @@
 import { checkInteger, checkMilliseconds, mcpError, type Connect } from '@mcp-proxy/protocol'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
-import type { FastifyError, FastifyReply, FastifyRequest, onRequestAsyncHookHandler, onRequestHookHandler, preHandlerAsyncHookHandler, preHandlerHookHandler, RouteOptions } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import { principalOfRequest, type PrincipalOf } from './principal.js'
 
 /** What the session hooks are told. */
@@ -15,6 +15,12 @@ export interface SessionInfo {
  * otherwise the listed ones.
  */
 export type AllowedOrigins = 'local' | 'any' | ReadonlyArray<string | RegExp>
+
+/**
+ * A hook of Fastify's that runs on the endpoint's routes, asynchronous or with `done`. One signature for both, where
+ * Fastify has two, so that TypeScript knows the parameters of a function written in place.
+ */
+export type RouteHook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void | Promise<unknown>
 
 /** Options of every MCP endpoint. With `command` the endpoint runs a server of its own and takes the bridge's options too. */
 export interface EndpointOptions extends Partial<StdioBridgeOptions> {
@@ -41,9 +47,9 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   /** Clients need a credential that a web page cannot know: `onRequest`, `preHandler` or a proxy in front asks for it. @default whether @mcp-proxy/auth does */
   authenticated?: boolean | undefined
   /** Run before the body is read, on every route of the endpoint: the place for authentication. */
-  onRequest?: onRequestHookHandler | onRequestAsyncHookHandler | Array<onRequestHookHandler | onRequestAsyncHookHandler> | undefined
+  onRequest?: RouteHook | RouteHook[] | undefined
   /** Run after the body was read, on every route of the endpoint. */
-  preHandler?: preHandlerHookHandler | preHandlerAsyncHookHandler | Array<preHandlerHookHandler | preHandlerAsyncHookHandler> | undefined
+  preHandler?: RouteHook | RouteHook[] | undefined
   /** Who sent a request. @default request.mcpPrincipal, which @mcp-proxy/auth sets */
   principal?: PrincipalOf | undefined
   /** Fastify's per-route configuration, for other plugins. */

@@ -28,6 +28,9 @@ const STDERR_TAIL = 20
 const STDERR_LINE_LIMIT = 16 * 1024
 /** A grandchild may hold stdout open long after the child itself has exited. */
 const LAST_WORDS = 1000
+const LINE_BREAK = Buffer.from('\n')
+/** Bytes up to which what is sent in one turn is joined; beyond, copying costs more than it saves. */
+const JOIN_LIMIT = 64 * 1024
 const LINE_SEPARATOR = Buffer.from('\u2028')
 const PARAGRAPH_SEPARATOR = Buffer.from('\u2029')
 
@@ -40,7 +43,8 @@ export class Child {
   readonly #stderrTail: string[] = []
   #stopped: Promise<void> | undefined
   #exit: ChildExit | undefined
-  #corked = false
+  #outgoing: Buffer[] = []
+  #outgoingBytes = 0
   #pauses = 0
 
   constructor (settings: BridgeSettings, log: FastifyBaseLogger, handler: ChildHandler) {
@@ -78,21 +82,29 @@ export class Child {
   send (message: Message): void {
     const stdin = this.#process?.stdin
     if (stdin === undefined || stdin === null || !stdin.writable) return
-    // all that is sent in one turn leaves in one write
-    if (!this.#corked) {
-      this.#corked = true
+    // all that is sent in one turn leaves in one write: a pipe costs by the call, not by the byte
+    if (this.#outgoing.length === 0) process.nextTick(() => this.#flush())
+    this.#outgoing.push(frame(message.bytes), LINE_BREAK)
+    this.#outgoingBytes += message.bytes.length + 1
+  }
+
+  #flush (): void {
+    const parts = this.#outgoing
+    this.#outgoing = []
+    const stdin = this.#process?.stdin
+    if (stdin === undefined || stdin === null || !stdin.writable) return
+    if (this.#outgoingBytes <= JOIN_LIMIT) {
+      stdin.write(Buffer.concat(parts))
+    } else {
       stdin.cork()
-      process.nextTick(() => {
-        this.#corked = false
-        stdin.uncork()
-      })
+      for (const part of parts) stdin.write(part)
+      stdin.uncork()
     }
-    stdin.write(frame(message.bytes))
-    stdin.write('\n')
+    this.#outgoingBytes = 0
   }
 
   /** Bytes that the child has not read yet. */
-  get queuedInput (): number { return this.#process?.stdin?.writableLength ?? 0 }
+  get queuedInput (): number { return this.#outgoingBytes + (this.#process?.stdin?.writableLength ?? 0) }
 
   /** Stops reading from the child, which blocks once the pipe is full, until what is returned has been called. */
   pause (): () => void {

@@ -1,4 +1,5 @@
 import { mcpError, type CodedError } from '@mcp-proxy/protocol'
+import type { Ticker } from './ticker.js'
 
 /** What may have calls open when the app closes. */
 export interface Closing {
@@ -8,8 +9,12 @@ export interface Closing {
   close: (error?: CodedError) => Promise<void>
 }
 
-/** Ends each when its calls are done, and all after `grace` milliseconds. */
-export async function closeGracefully (members: Iterable<Closing>, grace: number): Promise<void> {
+/** Milliseconds that streams get to send what is queued when the app closes. */
+const LAST_WORDS = 1000
+
+/** Ends each when its calls are done, and all after `grace` milliseconds; a reader that has stopped holds nothing up. */
+export async function closeGracefully (members: Iterable<Closing>, grace: number, streams: Ticker): Promise<void> {
+  const force = setTimeout(() => streams.destroyMembers(), grace + LAST_WORDS)
   let timer: NodeJS.Timeout | undefined
   const over = new Promise<void>((resolve) => { timer = setTimeout(resolve, grace) })
   try {
@@ -21,5 +26,6 @@ export async function closeGracefully (members: Iterable<Closing>, grace: number
     for (const result of results) if (result.status === 'rejected') throw result.reason
   } finally {
     clearTimeout(timer)
+    clearTimeout(force)
   }
 }

@@ -3,6 +3,7 @@ import { mcpError } from '@mcp-proxy/protocol'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { closeGracefully, type Closing } from './closing.js'
 import type { EndpointSettings, SessionInfo } from './options.js'
+import type { Ticker } from './ticker.js'
 
 /** What a session has to be able to do to be kept. */
 export interface Session extends SessionInfo, Closing {
@@ -20,16 +21,21 @@ export class Sessions<S extends Session> {
   readonly #sessions = new Map<string, S>()
   readonly #settings: EndpointSettings
   readonly #log: FastifyBaseLogger
+  readonly #streams: Ticker
   #timer: NodeJS.Timeout | undefined
   #closing = false
 
-  constructor (scope: FastifyInstance, settings: EndpointSettings) {
+  /** @param streams the open streams of the endpoint */
+  constructor (scope: FastifyInstance, settings: EndpointSettings, streams: Ticker) {
     this.#settings = settings
+    this.#streams = streams
     this.#log = scope.log
     // in preClose: Fastify waits for open streams before it runs onClose
     scope.addHook('preClose', () => this.#close())
   }
 
+  /** The app is closing: nothing new is begun, what is open may finish. */
+  get closing (): boolean { return this.#closing }
   get size (): number { return this.#sessions.size }
 
   /** A fresh, unguessable session id. */
@@ -100,6 +106,6 @@ export class Sessions<S extends Session> {
   async #close (): Promise<void> {
     this.#closing = true
     this.#stopTimer()
-    await closeGracefully(this.#sessions.values(), this.#settings.closeGrace)
+    await closeGracefully(this.#sessions.values(), this.#settings.closeGrace, this.#streams)
   }
 }

@@ -24,8 +24,11 @@ export interface SseStreamOptions {
 const HIGH_WATER_MARK = 64 * 1024
 /** From this size on data is queued as it is instead of being copied between its frame. */
 const LARGE = 16 * 1024
-/** Milliseconds that a reader gets to take what is queued when its stream ends. */
-const END_TIMEOUT = 1000
+/** Bytes that are handed to the connection at once: what it takes shows whether somebody reads. */
+const PIECE = 64 * 1024
+/** Milliseconds in which the reader of a stream that ends has to take something. */
+const END_PATIENCE = 5000
+const OPENING = Buffer.from(':\n\n')
 const KEEP_ALIVE = Buffer.from(': keep-alive\n\n')
 const END_OF_EVENT = Buffer.from('\n\n')
 
@@ -38,7 +41,9 @@ export class SseStream extends Readable implements Ticking {
   #drained: { readonly promise: Promise<void>, readonly resolve: () => void } | undefined
   #finished: Promise<void> = Promise.resolve()
   #ended = false
-  #stalled = false
+  /** Chunks that the connection has taken, now and at the last tick. */
+  #taken = 0
+  #takenAtTick = 0
 
   constructor (options: SseStreamOptions) {
     super({ highWaterMark: HIGH_WATER_MARK })
@@ -56,8 +61,8 @@ export class SseStream extends Readable implements Ticking {
   /** Starts the response. Headers leave with the first bytes, so there must be some: a comment, unless an event follows at once. */
   open (reply: FastifyReply, comment = true): FastifyReply {
     const { raw } = reply
-    this.#finished = new Promise(resolve => raw.once('close', resolve))
-    if (comment) void this.#queue(Buffer.from(':\n\n'))
+    if (!raw.closed && !raw.destroyed) this.#finished = new Promise(resolve => raw.once('close', resolve))
+    if (comment) void this.#queue(OPENING)
     return reply
       .header('content-type', 'text/event-stream')
       .header('cache-control', 'no-cache, no-transform')
@@ -73,16 +78,15 @@ export class SseStream extends Readable implements Ticking {
     head += 'data: '
     if (typeof data === 'string') return this.#queue(Buffer.from(`${head}${data}\n\n`))
     if (data.length < LARGE) return this.#queue(Buffer.concat([Buffer.from(head), data, END_OF_EVENT]))
-    void this.#queue(Buffer.from(head))
-    void this.#queue(data)
-    return this.#queue(END_OF_EVENT)
+    return this.#queue(Buffer.from(head), ...pieces(data), END_OF_EVENT)
   }
 
   tick (): void {
+    const idle = this.#taken === this.#takenAtTick
+    this.#takenAtTick = this.#taken
     if (this.readableLength === 0) void this.#queue(KEEP_ALIVE)
-    // full, and not a byte was taken since the last tick: others may be waiting for this reader
-    else if (this.#stalled) this.destroy()
-    else this.#stalled = this.#drained !== undefined
+    // full, and nothing was taken since the last tick: others may be waiting for this reader
+    else if (idle && this.#drained !== undefined) this.destroy()
   }
 
   /** Ends the response after what is queued; resolves when the connection is done with it. */
@@ -92,25 +96,36 @@ export class SseStream extends Readable implements Ticking {
       this.push(null)
       this.#release()
     }
-    // a reader that has stopped would never let it finish
-    const timer = setTimeout(() => this.destroy(), END_TIMEOUT).unref()
+    let seen = -1
+    // a reader that has stopped would never let it finish; one that is slow may
+    const timer = setInterval(() => {
+      if (this.#taken === seen) this.destroy()
+      seen = this.#taken
+    }, END_PATIENCE).unref()
     await this.#finished
-    clearTimeout(timer)
+    clearInterval(timer)
   }
 
   override _read (): void {
-    this.#stalled = false
     this.#release()
   }
 
-  #queue (chunk: Buffer): void | Promise<void> {
+  override read (size?: number): unknown {
+    const chunk: unknown = super.read(size)
+    if (chunk !== null) this.#taken++
+    return chunk
+  }
+
+  #queue (...chunks: Buffer[]): void | Promise<void> {
     if (this.destroyed || this.#ended) return
     // judged before it is added: one message always fits
     if (this.readableLength > this.#options.maxQueuedBytes) {
       this.destroy()
       return
     }
-    if (this.push(chunk)) return
+    let room = true
+    for (const chunk of chunks) room = this.push(chunk)
+    if (room) return
     this.#drained ??= deferred()
     return this.#drained.promise
   }
@@ -119,6 +134,12 @@ export class SseStream extends Readable implements Ticking {
     this.#drained?.resolve()
     this.#drained = undefined
   }
+}
+
+function pieces (data: Buffer): Buffer[] {
+  const parts: Buffer[] = []
+  for (let at = 0; at < data.length; at += PIECE) parts.push(data.subarray(at, at + PIECE))
+  return parts
 }
 
 /** `Promise.withResolvers` of Node 22. */

@@ -1,6 +1,8 @@
 /** What has something to do now and then: an open stream, an exchange without an answer. */
 export interface Ticking {
   tick: () => void
+  /** Ends at once, whatever is still to be sent. */
+  destroy?: () => unknown
 }
 
 /** One timer for all streams of an endpoint. */
@@ -22,6 +24,11 @@ export class Ticker {
   delete (member: Ticking): void {
     this.#members.delete(member)
     if (this.#members.size === 0) this.close()
+  }
+
+  /** Ends all members at once. */
+  destroyMembers (): void {
+    for (const member of [...this.#members]) member.destroy?.()
   }
 
   close (): void {

@@ -36,7 +36,7 @@ const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) 
 }
 
 /** Server options for fastify-cli's `--options`. */
-export const options: FastifyServerOptions = { logController: new LogController({ disableRequestLogging: true }) }
+export const options: FastifyServerOptions = { logController: new LogController({ disableRequestLogging: true }), return503OnClosing: false }
 
 export default app
 

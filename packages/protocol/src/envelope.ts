@@ -38,13 +38,17 @@ function readEdges (line: Buffer): Envelope | undefined {
   return last === undefined ? undefined : { kind: 'response', rawId: last, idSpan: { start: line.length - 1 - last.length, end: line.length - 1 }, failed: false }
 }
 
-/** The id of a message of which only the two ends are known, because it was too large to keep; as JSON text. */
-export function guessId (head: Buffer, tail: Buffer): string | undefined {
+/** What can be told of a message of which only the two ends are known, because it was too large to keep. */
+export function guessEnvelope (head: Buffer, tail: Buffer): { rawId: string | undefined, asks: boolean } {
   let id: string | undefined
+  let asks = false
   // ends at the first value that is cut off
-  scanObject(head, skipSpace(head, 0), (name, from, to) => { if (name === 'id') id = head.toString('utf8', from, to) })
+  scanObject(head, skipSpace(head, 0), (name, from, to) => {
+    if (name === 'id') id = head.toString('utf8', from, to)
+    else if (name === 'method') asks = true
+  })
   id ??= /,\s*"id"\s*:\s*(-?\d+|"[\w:.-]*")\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}$/.exec(tail.toString('latin1'))?.[1]
-  return id === undefined ? undefined : idKey(id)
+  return { rawId: id === undefined ? undefined : idKey(id), asks }
 }
 
 function scanEnvelope (line: Buffer): Envelope | undefined {

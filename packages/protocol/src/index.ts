@@ -1,7 +1,7 @@
 export { MCP_ERROR_CODES, checkInteger, checkMilliseconds, mcpError, toRpcError, type CodedError, type McpErrorCode } from './errors.js'
 export type { FastifyBaseLogger, FastifyRequest } from './fastify.js'
 export * from './json-rpc.js'
-export { guessId, idKey, type Envelope, type MessageKind } from './envelope.js'
+export { guessEnvelope, idKey, type Envelope, type MessageKind } from './envelope.js'
 export { CANCELLED_ID, Message, PROGRESS_TOKEN, REQUEST_PROGRESS_TOKEN, type Path } from './message.js'
 export { ASSUMED_REVISION, BATCH_REVISION, LATEST_LEGACY_REVISION, LEGACY_REVISIONS, PRIMING_SINCE, isLegacyRevision, type LegacyRevision } from './revisions.js'
 export { findSpan, scanObject, skipSpace, type Span } from './scan.js'

@@ -3,6 +3,9 @@ import { mcpError } from './errors.js'
 import { findSpan, skipSpace, type Span } from './scan.js'
 import type { Id, JsonRpcErrorObject, JsonRpcMessage } from './json-rpc.js'
 
+/** Messages that a batch may have. */
+export const MAX_BATCH = 1000
+
 /** A path of member names inside a message, for example `['params', 'requestId']`. */
 export type Path = readonly string[]
 
@@ -52,6 +55,8 @@ export class Message {
     flattenLines(bytes)
     if (!Array.isArray(json)) return new Message(bytes, judgeEnvelope(bytes, json), json as JsonRpcMessage)
     if (json.length === 0) throw mcpError('MCP_ERR_INVALID_REQUEST', 'it is an empty batch')
+    // each is judged and forwarded by itself: a body of a million tiny ones would keep everybody else waiting
+    if (json.length > MAX_BATCH) throw mcpError('MCP_ERR_INVALID_REQUEST', `it is a batch of ${json.length}, more than ${MAX_BATCH}`)
     const parts = splitArray(bytes)
     return json.map((item: unknown, index) => {
       // where the bytes hold something that is no object, judging the parsed value throws before they are used

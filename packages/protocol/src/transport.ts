@@ -7,6 +7,8 @@ export interface SendOptions {
   readonly relatedRequestId?: string | undefined
   /** HTTP status that fits an error which the proxy itself answers with, where a status can still be chosen. */
   readonly status?: number | undefined
+  /** The proxy itself says this, not the server. */
+  readonly local?: boolean | undefined
   /** Seconds after which the client may try again. */
   readonly retryAfter?: number | undefined
 }

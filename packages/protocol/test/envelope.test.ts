@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Message, findSpan, guessId, idKey, scanObject, skipSpace } from '@mcp-proxy/protocol'
+import { Message, findSpan, guessEnvelope, idKey, scanObject, skipSpace } from '@mcp-proxy/protocol'
 
 const read = (line: string): Message | undefined => Message.read(Buffer.from(line))
 
@@ -102,7 +102,7 @@ t.test('a large message is found the same by its ends as by the whole', async (t
 })
 
 t.test('the ends alone name the call of a message that was too large to keep', async (t) => {
-  const edges = (head: string, tail: string): string | undefined => guessId(Buffer.from(head), Buffer.from(tail))
+  const edges = (head: string, tail: string): string | undefined => guessEnvelope(Buffer.from(head), Buffer.from(tail)).rawId
   t.equal(edges('{"jsonrpc":"2.0","id":5,"result":{"x', 'xx"}}'), '5')
   t.equal(edges('{"jsonrpc":"2.0","id":"a","error":{"x', 'xx"}}'), '"a"')
   t.equal(edges('{"result":{"x', 'xx"},"jsonrpc":"2.0","id":6}'), '6')

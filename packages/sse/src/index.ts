@@ -28,7 +28,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
   const scope = await EndpointScope.open(fastify, options)
   const connect = connectSource(fastify, options)
   const ticker = new Ticker(scope.settings.keepAliveInterval)
-  const sessions = new Sessions<SseSession>(fastify, scope.settings)
+  const sessions = new Sessions<SseSession>(fastify, scope.settings, ticker)
   const { principal: principalOf, maxQueuedBytes } = scope.settings
   const messagesUrl = (options.publicPrefix ?? fastify.prefix) + messagesPath
 
@@ -52,6 +52,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
     const session = sessions.get(sessionId, principalOf(request))
     const message = readMessage(request.body)
     if (message.kind === 'request') request.mcpRequestId = message.rawId ?? null
+    if (sessions.closing && message.kind === 'request') throw mcpError('MCP_ERR_CLOSING')
     session.checkId(message)
     // the answer travels on the event stream: this one only says that the message has arrived
     reply.code(202).type('text/plain').send('Accepted')

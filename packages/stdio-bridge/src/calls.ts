@@ -109,8 +109,7 @@ export class Calls {
 
   #deadline (since: number, now: number, timeout: number): number {
     const { total } = this.#options
-    if (timeout === 0) return Infinity
-    return Math.min(now + timeout, total === 0 ? Infinity : since + total)
+    return Math.min(timeout === 0 ? Infinity : now + timeout, total === 0 ? Infinity : since + total)
   }
 }
 

@@ -90,6 +90,7 @@ export class Child {
 
   #flush (): void {
     const parts = this.#outgoing
+    if (parts.length === 0) return
     this.#outgoing = []
     const stdin = this.#process?.stdin
     if (stdin === undefined || stdin === null || !stdin.writable) return
@@ -106,6 +107,9 @@ export class Child {
   /** Bytes that the child has not read yet. */
   get queuedInput (): number { return this.#outgoingBytes + (this.#process?.stdin?.writableLength ?? 0) }
 
+  /** It is not read, because a reader is slow. */
+  get paused (): boolean { return this.#pauses > 0 }
+
   /** Stops reading from the child, which blocks once the pipe is full, until what is returned has been called. */
   pause (): () => void {
     const stdout = this.#process?.stdout
@@ -116,6 +120,8 @@ export class Child {
   /** Ends the child and all it has started. Harmless when called twice. */
   async stop (): Promise<void> {
     if (this.#process === undefined) return
+    // what was sent in this turn goes before the end of stdin
+    this.#flush()
     this.#stopped ??= terminate(this.#process, this.#settings.stopTimeout).finally(() => living.delete(this))
     await this.#stopped
   }

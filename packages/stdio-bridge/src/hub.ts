@@ -26,6 +26,10 @@ export class Hub {
   readonly subscriptions: Subscriptions = new Subscriptions()
   readonly own: OwnCalls
   child: Child | undefined
+  /** What the child that was lost last had written to stderr. */
+  lastStderr: readonly string[] = []
+  /** `Date.now()` of the last message of the server. */
+  heardAt = 0
   /** What the server answered to a handshake of the mux; `undefined` while only a client's own has been seen. */
   initializeAnswer: Message | undefined
   /** Clients of different principals have used the child. */
@@ -67,12 +71,12 @@ export class Hub {
   fail (call: Call, error: CodedError): void {
     call.onfailure?.()
     if (call.method === 'initialize') this.refuse(call.peer, call.rawId, error)
-    else this.deliver(call.peer, Message.error(call.rawId, toRpcError(error)))
+    else this.deliver(call.peer, Message.error(call.rawId, toRpcError(error)), { local: true })
   }
 
   /** Answers a request that never reached the server: HTTP has a status for that. */
   refuse (peer: Peer, rawId: string, error: CodedError): void {
-    this.deliver(peer, Message.error(rawId, toRpcError(error)), { status: error.statusCode, retryAfter: error.retryAfter })
+    this.deliver(peer, Message.error(rawId, toRpcError(error)), { status: error.statusCode, retryAfter: error.retryAfter, local: true })
   }
 
   /** Gives a call up and tells the server so. */

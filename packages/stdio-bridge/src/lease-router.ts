@@ -3,13 +3,13 @@ import { INITIALIZED, answerInitialize, declaresCallbacks } from './handshake.js
 import { isLogLevel } from './log-levels.js'
 import { pass } from './pass.js'
 import { Peer } from './peer.js'
-import type { Lease, WarmPool } from './warm-pool.js'
+import type { Lease, LeaseEnd, WarmPool } from './warm-pool.js'
 
-/** A call that has a child to itself. */
+/** A request that waits for a child, or has one to itself. */
 interface OpenCall {
-  readonly lease: Lease
-  readonly peer: Peer
-  readonly transport: Transport
+  /** Aborted when the child is not wanted any more. */
+  readonly wanted: AbortController
+  serving?: { readonly lease: Lease, readonly peer: Peer, readonly transport: Transport }
 }
 
 export interface LeaseRouterOptions {
@@ -26,7 +26,7 @@ export class LeaseRouter implements Connection {
   readonly #options: LeaseRouterOptions
   readonly #transport: Transport
   readonly #context: Omit<ConnectContext, 'request'>
-  readonly #calls = new Map<string, OpenCall | 'waiting'>()
+  readonly #calls = new Map<string, OpenCall>()
   #kind = ''
   #logLevel: string | undefined
   #nextCallback = 1
@@ -43,14 +43,13 @@ export class LeaseRouter implements Connection {
     if (this.#closed) return
     this.#closed = true
     this.#transport.onmessage = undefined
-    for (const [rawId, call] of this.#calls) if (call !== 'waiting') this.#end(rawId, call)
-    this.#calls.clear()
+    for (const [rawId, call] of this.#calls) this.#end(rawId, call, 'dirty')
   }
 
   #receive (message: Message): void {
     if (message.kind === 'request') this.#request(message)
     else if (message.kind === 'notification') this.#notification(message)
-    else this.#openCalls().find(({ peer }) => peer.callbacks.has(message.rawId ?? ''))?.transport.onmessage?.(message)
+    else for (const { serving } of this.#calls.values()) if (serving?.peer.callbacks.has(message.rawId ?? '') === true) pass(serving.transport, message)
   }
 
   #request (message: Message): void {
@@ -60,8 +59,8 @@ export class LeaseRouter implements Connection {
         // no callbacks, no name: such clients can share what is kept ready
         this.#kind = declaresCallbacks(message) ? message.raw(['params']) ?? '' : ''
         this.#withChild(rawId, (lease) => {
-          lease.release(false)
           this.#calls.delete(rawId)
+          lease.release('unused')
           if (lease.mux.initializeAnswer !== undefined) void this.#transport.send(answerInitialize(lease.mux.initializeAnswer, message))
         })
         return
@@ -77,22 +76,22 @@ export class LeaseRouter implements Connection {
         void this.#transport.send(Message.error(rawId, { code: METHOD_NOT_FOUND, message: `${message.method} needs a server that stays; this one is started for each call` }))
         return
       default:
-        this.#withChild(rawId, lease => this.#call(lease, message))
+        this.#withChild(rawId, (lease, call) => this.#call(lease, call, message))
     }
   }
 
-  #call (lease: Lease, message: Message): void {
+  #call (lease: Lease, call: OpenCall, message: Message): void {
     const rawId = message.rawId as string
     const transport: Transport = {
       send: (answer, options) => {
-        if (answer.kind === 'response') this.#end(rawId, call)
+        // a child that was given up may still be at work, and ask its next client about this one's call
+        if (answer.kind === 'response') this.#end(rawId, call, options?.local === true ? 'dirty' : 'answered')
         return this.#transport.send(answer, { ...options, relatedRequestId: rawId })
       },
       close: () => {},
     }
     const peer = new Peer(transport, this.#context.id, () => this.#nextCallback++)
-    const call: OpenCall = { lease, peer, transport }
-    this.#calls.set(rawId, call)
+    call.serving = { lease, peer, transport }
     lease.mux.attach(transport, { ...this.#context, request: undefined }, peer)
     if (this.#logLevel !== undefined) lease.mux.setLogLevel(peer, this.#logLevel)
     pass(transport, message)
@@ -103,41 +102,38 @@ export class LeaseRouter implements Connection {
     if (message.method === 'notifications/cancelled') {
       const rawId = idKey(message.raw(CANCELLED_ID) ?? '') ?? ''
       const call = this.#calls.get(rawId)
-      if (call === 'waiting') this.#calls.delete(rawId)
-      else if (call !== undefined) {
-        pass(call.transport, message)
-        this.#end(rawId, call)
-      }
+      if (call === undefined) return
+      if (call.serving !== undefined) pass(call.serving.transport, message)
+      this.#end(rawId, call, 'dirty')
       return
     }
-    for (const { transport } of this.#openCalls()) pass(transport, message)
+    for (const { serving } of this.#calls.values()) if (serving !== undefined) pass(serving.transport, message)
   }
 
   /** Gets a child for a request; the client is told when there is none. */
-  #withChild (rawId: string, then: (lease: Lease) => void): void {
-    if (this.#calls.has(rawId)) {
-      this.#refuse(rawId, mcpError('MCP_ERR_ID_IN_USE', rawId))
+  #withChild (rawId: string, then: (lease: Lease, call: OpenCall) => void): void {
+    const { maxPendingCalls, maxChildren, pool } = this.#options
+    if (this.#calls.has(rawId) || this.#calls.size >= maxPendingCalls) {
+      this.#refuse(rawId, this.#calls.has(rawId) ? mcpError('MCP_ERR_ID_IN_USE', rawId) : mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls))
       return
     }
-    if (this.#calls.size >= this.#options.maxPendingCalls) {
-      this.#refuse(rawId, mcpError('MCP_ERR_CALL_LIMIT', this.#options.maxPendingCalls))
-      return
-    }
-    this.#calls.set(rawId, 'waiting')
-    this.#options.pool.lease(this.#kind).then((lease) => {
-      // cancelled, or the client has left, while the child was starting
-      const wanted = this.#calls.get(rawId) === 'waiting'
-      if (lease === undefined) {
+    const call: OpenCall = { wanted: new AbortController() }
+    this.#calls.set(rawId, call)
+    const { signal } = call.wanted
+    pool.lease(this.#kind, signal).then((lease) => {
+      // cancelled, or the client has left; the id may be in use again
+      if (signal.aborted) {
+        lease?.release('unused')
+      } else if (lease === undefined) {
         this.#calls.delete(rawId)
-        if (wanted) this.#refuse(rawId, Object.assign(mcpError('MCP_ERR_CHILD_LIMIT', this.#options.maxChildren), { retryAfter: 1 }))
-      } else if (wanted) {
-        then(lease)
+        this.#refuse(rawId, Object.assign(mcpError('MCP_ERR_CHILD_LIMIT', maxChildren), { retryAfter: 1 }))
       } else {
-        lease.release(false)
+        then(lease, call)
       }
     }).catch((error: CodedError) => {
-      this.#calls.delete(rawId)
       this.#context.log.error({ err: error }, 'no child for a call')
+      if (signal.aborted) return
+      this.#calls.delete(rawId)
       this.#refuse(rawId, error)
     })
   }
@@ -146,13 +142,15 @@ export class LeaseRouter implements Connection {
     if (!this.#closed) void this.#transport.send(Message.error(rawId, toRpcError(error)), { status: error.statusCode, retryAfter: error.retryAfter })
   }
 
-  #end (rawId: string, { lease, peer }: OpenCall): void {
-    this.#calls.delete(rawId)
-    lease.mux.release(peer)
-    lease.release(true)
-  }
-
-  #openCalls (): OpenCall[] {
-    return [...this.#calls.values()].filter(call => call !== 'waiting')
+  #end (rawId: string, call: OpenCall, end: LeaseEnd): void {
+    call.wanted.abort()
+    if (this.#calls.get(rawId) === call) this.#calls.delete(rawId)
+    const { serving } = call
+    if (serving === undefined) return
+    delete call.serving
+    // one that has asked something is not done, whatever it says
+    const clean = end === 'answered' && serving.peer.callbacks.size === 0
+    serving.lease.mux.release(serving.peer)
+    serving.lease.release(clean ? 'answered' : 'dirty')
   }
 }

@@ -8,6 +8,10 @@ import type { Child } from './child.js'
 export interface MuxOptions extends HubOptions {
   /** Milliseconds without a client after which the mux closes itself; `0` is never. */
   readonly idleTimeout: number
+  /** Called when the last client has gone. */
+  readonly onidle?: (() => void) | undefined
+  /** Called when the child was lost while there was no client. */
+  readonly onlost?: (() => void) | undefined
   /** Called once, when the mux closes. */
   readonly onclose: () => void
   /** Called once, when its child has ended after that. */
@@ -21,7 +25,7 @@ export interface MuxOptions extends HubOptions {
 export class Mux {
   readonly #hub: Hub
   readonly #supervisor: Supervisor
-  readonly #options: Pick<MuxOptions, 'idleTimeout' | 'onclose' | 'onended'>
+  readonly #options: Pick<MuxOptions, 'idleTimeout' | 'onidle' | 'onlost' | 'onclose' | 'onended'>
   readonly #timer: NodeJS.Timeout
   /** Messages for a child that is not ready. */
   #waiting: Array<readonly [Peer, Message]> = []
@@ -44,6 +48,8 @@ export class Mux {
   get state (): SupervisorState { return this.#supervisor.state }
   get clients (): number { return this.#hub.peers.size }
   get calls (): number { return this.#hub.calls.size }
+  /** The last lines that the child, or the one that was lost last, has written to stderr. */
+  get stderr (): readonly string[] { return this.#hub.child?.stderrTail ?? this.#hub.lastStderr }
   get losses (): number { return this.#supervisor.losses }
   /** What the server answered to the handshake of the mux; `undefined` before, or when a client shakes hands itself. */
   get initializeAnswer (): Message | undefined { return this.#hub.initializeAnswer }
@@ -76,15 +82,13 @@ export class Mux {
     const hub = this.#hub
     if (!hub.peers.delete(peer)) return
     peer.transport.onmessage = undefined
-    const others = this.#takeWaiting().filter(([waiting]) => waiting !== peer)
-    this.#waiting = others
-    for (const [, message] of others) this.#waitingBytes += message.bytes.length
+    for (const [other, message] of this.#takeWaiting()) if (other !== peer) this.#wait(other, message)
     for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
     for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, { code: -32000, message: 'the client has left' }))
     for (const uri of hub.subscriptions.drop(peer)) hub.own.tell('resources/unsubscribe', JSON.stringify({ uri }))
-    if (hub.peers.size === 0 && !hub.exclusive && this.#options.idleTimeout > 0) {
-      this.#idle = setTimeout(() => { void this.close() }, this.#options.idleTimeout).unref()
-    }
+    if (hub.peers.size > 0 || hub.exclusive) return
+    if (this.#options.idleTimeout > 0) this.#idle = setTimeout(() => { void this.close() }, this.#options.idleTimeout).unref()
+    this.#options.onidle?.()
   }
 
   /** Tells the server the level of a client that had set it elsewhere. */
@@ -100,8 +104,10 @@ export class Mux {
     const ended = this.#supervisor.close()
     this.#options.onclose()
     this.#failOpen(mcpError('MCP_ERR_STOPPED'))
-    for (const peer of [...peers]) void peer.transport.close()
+    const leaving = [...peers]
+    // gone before they are told, which they answer by leaving
     peers.clear()
+    for (const peer of leaving) void peer.transport.close()
     await ended
     this.#options.onended()
   }
@@ -144,6 +150,7 @@ export class Mux {
       for (const id of peer.callbacks.keys()) hub.deliver(peer, Message.notification('notifications/cancelled', { requestId: Number(id), reason: error.message }))
       peer.callbacks.clear()
     }
+    if (hub.peers.size === 0) this.#options.onlost?.()
   }
 
   #failOpen (error: CodedError): void {
@@ -152,10 +159,17 @@ export class Mux {
     for (const [peer, message] of waiting) if (message.kind === 'request') this.#hub.refuse(peer, message.rawId as string, error)
   }
 
+  #wait (peer: Peer, message: Message): void {
+    this.#waiting.push([peer, message])
+    this.#waitingBytes += message.bytes.length
+    if (message.kind === 'request') peer.waiting.add(message.rawId as string)
+  }
+
   #takeWaiting (): Array<readonly [Peer, Message]> {
     const waiting = this.#waiting
     this.#waiting = []
     this.#waitingBytes = 0
+    for (const [peer] of waiting) peer.waiting.clear()
     return waiting
   }
 
@@ -178,8 +192,7 @@ export class Mux {
     } else if (this.state === 'ready' || this.#opensWith(message)) {
       fromClient(this.#hub, peer, message)
     } else {
-      this.#waiting.push([peer, message])
-      this.#waitingBytes += message.bytes.length
+      this.#wait(peer, message)
       this.#supervisor.need()
     }
   }
@@ -187,9 +200,8 @@ export class Mux {
   /** Why a request is not taken; `undefined` when it is. */
   #refusal (peer: Peer, rawId: string): CodedError | undefined {
     const { refusal, settings: { maxPendingCalls, name } } = this.#hub
-    const waiting = this.#waiting.filter(([other]) => other === peer)
-    if (peer.calls.has(rawId) || waiting.some(([, { kind, rawId: other }]) => kind === 'request' && other === rawId)) return mcpError('MCP_ERR_ID_IN_USE', rawId)
-    if (peer.calls.size + waiting.length >= maxPendingCalls) return mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls)
+    if (peer.calls.has(rawId) || peer.waiting.has(rawId)) return mcpError('MCP_ERR_ID_IN_USE', rawId)
+    if (peer.calls.size + peer.waiting.size >= maxPendingCalls) return mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls)
     if (this.#waitingBytes > this.#hub.settings.maxQueuedInput) return mcpError('MCP_ERR_CHILD_BUSY', name)
     return refusal ?? this.#supervisor.refusal
   }

@@ -70,7 +70,7 @@ export interface StdioBridgeOptions {
   stopTimeout?: number | undefined
   /** Progress on a call starts its `requestTimeout` anew. @default false */
   resetTimeoutOnProgress?: boolean | undefined
-  /** Milliseconds until a call fails whatever progress it makes. `0` is never. @default 3_600_000 */
+  /** Milliseconds until a call fails whatever progress it makes. `0` is never. @default 3_600_000; never when `requestTimeout` is */
   maxTotalTimeout?: number | undefined
   /** Calls that one client may have open; one more is refused. @default 1_000 */
   maxPendingCalls?: number | undefined
@@ -160,7 +160,7 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
     maxMessageBytes: checkInteger('maxMessageBytes', options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES, 1024),
     maxQueuedInput: checkInteger('maxQueuedInput', options.maxQueuedInput ?? DEFAULT_MAX_QUEUED_INPUT, 1024),
     resetTimeoutOnProgress: options.resetTimeoutOnProgress ?? false,
-    maxTotalTimeout: checkMilliseconds('maxTotalTimeout', options.maxTotalTimeout ?? DEFAULT_MAX_TOTAL_TIMEOUT),
+    maxTotalTimeout: checkMilliseconds('maxTotalTimeout', options.maxTotalTimeout ?? (options.requestTimeout === 0 ? 0 : DEFAULT_MAX_TOTAL_TIMEOUT)),
     maxPendingCalls: checkInteger('maxPendingCalls', options.maxPendingCalls ?? DEFAULT_MAX_PENDING_CALLS, 1),
     pingInterval: checkMilliseconds('pingInterval', options.pingInterval ?? 0),
     pingTimeout: checkMilliseconds('pingTimeout', options.pingTimeout ?? DEFAULT_PING_TIMEOUT, 1),

@@ -8,6 +8,8 @@ export class Peer {
   readonly id: string
   /** Open calls by the client's id, as JSON text. */
   readonly calls: Map<string, Call> = new Map()
+  /** Ids of requests that wait for a child. */
+  readonly waiting: Set<string> = new Set()
   /** Requests of the child that this client has to answer: the id the client sees to the child's own, both JSON text. */
   readonly callbacks: Map<string, string> = new Map()
   /** The least severe log level the client wants; `undefined` until it says so. */

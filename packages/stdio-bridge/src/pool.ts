@@ -1,8 +1,9 @@
-import { METHOD_NOT_FOUND, Message, mcpError, toRpcError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
+import { METHOD_NOT_FOUND, Message, mcpError, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
 import { declaresCallbacks } from './handshake.js'
 import { LeaseRouter } from './lease-router.js'
 import { Mux } from './mux.js'
 import { DEFAULT_CHILD_IDLE_TIMEOUT, type BridgeSettings } from './options.js'
+import { Backlog } from './backlog.js'
 import { pass } from './pass.js'
 import { Slots } from './slots.js'
 import { WarmPool } from './warm-pool.js'
@@ -11,6 +12,14 @@ import type { SupervisorState } from './supervisor.js'
 
 /** The first request of clients that also speak the revision without sessions (2026-07-28). */
 const DISCOVER = 'server/discover'
+
+interface NewMux {
+  exclusive: boolean
+  idleTimeout: number
+  forget: () => void
+  onlost?: () => void
+  onended?: () => void
+}
 
 /**
  * Answers what a client may ask before it shakes hands, and what says nothing about the child that it needs: a ping
@@ -63,45 +72,56 @@ export class Pool {
     this.#warm = new WarmPool({
       size: settings.warm.size,
       recycleAfter: settings.warm.recycleAfter,
+      name: settings.name,
       max: settings.maxChildren,
       timeout: settings.queueTimeout,
-      open: onended => this.#openExclusive(settings, onended),
+      restart: settings.restart,
+      open: on => this.#openExclusive(settings, { onlost: on.lost, onended: on.ended }),
       log,
     })
   }
 
   readonly connect: Connect = (transport, context) => {
     let connection: Connection | undefined
-    // let go of after the first message: the context holds the whole HTTP request, the connection lives much longer
+    // let go of once it is placed: the context holds the whole HTTP request, the connection lives much longer
     let pending: ConnectContext | undefined = context
     let closed = false
     // a client shows by its first message what kind of child it needs
-    transport.onmessage = (first) => {
+    const first = (message: Message): void => {
       if (pending === undefined) return
-      const early = pending.answers === false ? undefined : answerBeforeHandshake(first)
+      const early = pending.answers === false ? undefined : answerBeforeHandshake(message)
       if (early !== undefined) {
         void transport.send(early)
         return
       }
-      const place = this.#place(transport, pending, first)
-      pending = undefined
-      if (place instanceof Promise) {
-        const kept = [first]
-        transport.onmessage = message => { kept.push(message) }
-        void place.then((granted) => {
-          connection = granted
-          if (closed) void granted?.close()
-          else if (granted === undefined) transport.onmessage = message => this.#refuse(transport, message)
-          for (const message of kept) pass(transport, message)
-        })
-      } else {
+      const place = this.#tryPlace(transport, pending, message)
+      if (!(place instanceof Promise)) {
+        pending = undefined
         connection = place
-        pass(transport, first)
+        pass(transport, message)
+        return
       }
+      const kept = new Backlog(this.#settings, message)
+      transport.onmessage = later => { if (!kept.add(later)) this.#refuse(transport, later, mcpError('MCP_ERR_CALL_LIMIT', this.#settings.maxPendingCalls)) }
+      void place.then((granted) => {
+        if (closed) {
+          void granted?.close()
+        } else if (granted === undefined) {
+          // the next message tries again
+          transport.onmessage = first
+          for (const message of kept.messages) this.#refuse(transport, message, mcpError('MCP_ERR_CHILD_LIMIT', this.#settings.maxChildren))
+        } else {
+          pending = undefined
+          connection = granted
+          for (const message of kept.messages) pass(transport, message)
+        }
+      })
     }
+    transport.onmessage = first
     return {
       close: async () => {
         closed = true
+        pending = undefined
         transport.onmessage = undefined
         await connection?.close()
       }
@@ -120,7 +140,8 @@ export class Pool {
       else if (await this.#room()) await this.#openShared(SHARED, this.#settings).start()
     } else if (isolation === 'request') {
       const lease = await this.#warm.lease('')
-      lease?.release(false)
+      if (lease === undefined) throw mcpError('MCP_ERR_CHILD_LIMIT', this.#settings.maxChildren)
+      lease.release('unused')
     } else if (await this.#room()) {
       const trial = this.#openExclusive(this.#settings)
       try {
@@ -133,7 +154,7 @@ export class Pool {
 
   status (): ChildStatus[] {
     const describe = (mux: Mux, scope: ChildStatus['scope']): ChildStatus => ({
-      scope, state: mux.state, pid: mux.child?.pid, clients: mux.clients, calls: mux.calls, losses: mux.losses, stderr: [...mux.child?.stderrTail ?? []]
+      scope, state: mux.state, pid: mux.child?.pid, clients: mux.clients, calls: mux.calls, losses: mux.losses, stderr: [...mux.stderr]
     })
     return [
       ...[...this.#shared].map(([key, mux]) => describe(mux, key === SHARED ? 'shared' : 'key')),
@@ -148,6 +169,18 @@ export class Pool {
     this.#closed = true
     this.#warm.close()
     await Promise.all([...this.#running].map(mux => mux.close()))
+  }
+
+  /** As {@link #place}; functions of the app's may throw, and then their client is told. */
+  #tryPlace (transport: Transport, context: ConnectContext, first: Message): Connection | Promise<Connection | undefined> {
+    try {
+      return this.#place(transport, context, first)
+    } catch (cause) {
+      this.#log.error({ err: cause }, 'isolation or childEnv has failed for a client')
+      const error = mcpError('MCP_ERR_CHILD_START', this.#settings.name, 'its options failed for this client', { cause })
+      transport.onmessage = message => this.#refuse(transport, message, error)
+      return { close: async () => {} }
+    }
   }
 
   /** Finds what answers a client; a promise where it has to wait for room, of nothing when there was none in time. */
@@ -219,19 +252,21 @@ export class Pool {
     return mux
   }
 
-  #openExclusive (settings: BridgeSettings, onended: () => void = () => this.#slots.give()): Mux {
-    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) }, onended })
+  #openExclusive (settings: BridgeSettings, on: { onlost?: () => void, onended?: () => void } = {}): Mux {
+    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) }, ...on })
     this.#exclusive.add(mux)
     if (this.#closed) void mux.close()
     return mux
   }
 
-  #newMux (settings: BridgeSettings, { forget, onended = () => this.#slots.give(), ...rest }: { exclusive: boolean, idleTimeout: number, forget: () => void, onended?: () => void }): Mux {
+  #newMux (settings: BridgeSettings, { forget, onended = () => this.#slots.give(), ...rest }: NewMux): Mux {
     const ended = (): void => {
       this.#running.delete(mux)
       onended()
     }
-    const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, ...rest, onclose: forget, onended: ended })
+    // somebody waits for a place, and this child waits for a client that may never come
+    const onidle = (): void => { if (this.#slots.waiting > 0) void mux.close() }
+    const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, onidle, ...rest, onclose: forget, onended: ended })
     this.#running.add(mux)
     return mux
   }
@@ -241,9 +276,8 @@ export class Pool {
     this.#shared.set(key, mux)
   }
 
-  #refuse (transport: Transport, { kind, rawId }: Message): void {
+  #refuse (transport: Transport, { kind, rawId }: Message, error: CodedError): void {
     if (kind !== 'request') return
-    const error = mcpError('MCP_ERR_CHILD_LIMIT', this.#settings.maxChildren)
-    void transport.send(Message.error(rawId as string, toRpcError(error)), { status: error.statusCode, retryAfter: 1 })
+    void transport.send(Message.error(rawId as string, toRpcError(error)), { status: error.statusCode, retryAfter: error.statusCode === 503 ? 1 : undefined, local: true })
   }
 }

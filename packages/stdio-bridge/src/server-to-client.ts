@@ -1,4 +1,4 @@
-import { CANCELLED_ID, Message, METHOD_NOT_FOUND, PROGRESS_TOKEN, guessId, idKey, mcpError } from '@mcp-proxy/protocol'
+import { CANCELLED_ID, Message, METHOD_NOT_FOUND, PROGRESS_TOKEN, guessEnvelope, idKey, mcpError, toRpcError } from '@mcp-proxy/protocol'
 import { admitsLevel } from './log-levels.js'
 import type { Hub } from './hub.js'
 import type { Peer } from './peer.js'
@@ -13,8 +13,11 @@ export function fromServer (hub: Hub, message: Message): void {
 /** A message over the limit was dropped: fails the call that it answers, and nothing else. */
 export function fromServerOversize (hub: Hub, head: Buffer, tail: Buffer): void {
   const limit = hub.settings.maxMessageBytes
-  const call = hub.calls.byId(guessId(head, tail))
+  const { rawId, asks } = guessEnvelope(head, tail)
+  const call = asks ? undefined : hub.calls.byId(rawId)
   hub.log.warn({ limit, method: call?.method }, 'dropped a message of the server that is over the limit')
+  // a question that nobody will see: the server need not wait for its answer
+  if (asks && rawId !== undefined) hub.send(Message.error(rawId, toRpcError(mcpError('MCP_ERR_CHILD_MESSAGE_SIZE', limit))))
   if (call === undefined) return
   hub.calls.close(call)
   hub.fail(call, mcpError('MCP_ERR_CHILD_MESSAGE_SIZE', limit))

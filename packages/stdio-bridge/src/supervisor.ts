@@ -15,6 +15,9 @@ import type { Hub } from './hub.js'
  */
 export type SupervisorState = 'idle' | 'waiting' | 'starting' | 'ready' | 'closed'
 
+/** Milliseconds after which a child that was up counts as one that worked. */
+const STABLE = 60_000
+
 /** What the supervisor tells of its child. */
 export interface SupervisorHandler {
   /** The child takes messages. `again`: it has taken the place of another. */
@@ -35,6 +38,9 @@ export class Supervisor {
   /** Parameters of the handshake, as JSON text: the client's own when it has the child to itself. */
   #initializeParams: string | undefined
   #starts = 0
+  /** The child has shaken hands, with the mux or with its client. */
+  #introduced = false
+  #startedAt = 0
   /** All that run, also one that was given up and is being ended. */
   readonly #children = new Set<Child>()
 
@@ -42,7 +48,10 @@ export class Supervisor {
     this.#hub = hub
     this.#handler = handler
     this.#restarts = new Restarts(hub.settings.restart)
-    hub.onworked = () => this.#restarts.worked()
+    hub.onworked = () => {
+      this.#introduced = true
+      this.#restarts.worked()
+    }
   }
 
   get state (): SupervisorState { return this.#state }
@@ -59,9 +68,8 @@ export class Supervisor {
   }
 
   /** Starts a child for somebody who needs one: now, or when the back-off is over. */
-  need (): void {
+  need (delay: number = this.#restarts.backOff()): void {
     if (this.#state !== 'idle') return
-    const delay = this.#restarts.backOff()
     if (delay === 0) {
       this.start().catch((err: unknown) => this.#hub.log.error({ err }, 'server could not be started'))
       return
@@ -139,6 +147,8 @@ export class Supervisor {
       exit: exit => this.#exited(child, exit),
     })
     this.#hub.child = child
+    this.#introduced = false
+    this.#startedAt = Date.now()
     this.#children.add(child)
     this.#starts++
     // without an id there is no process: 'server ended' says why
@@ -154,6 +164,7 @@ export class Supervisor {
     this.#initializeParams ??= sharedInitialize()
     const answer = await own.call('initialize', this.#initializeParams, settings.startTimeout)
     if (answer.error !== undefined) throw mcpError('MCP_ERR_CHILD_HANDSHAKE', settings.name, answer.error.message)
+    this.#introduced = true
     this.#hub.initializeAnswer = answer
     this.#hub.send(INITIALIZED)
   }
@@ -171,18 +182,27 @@ export class Supervisor {
     const { child, events, own, settings, log } = this.#hub
     events.report('ready', { server: settings.name, pid: child?.pid })
     if (settings.pingInterval === 0) return
+    const again = (): void => { this.#ping = setTimeout(beat, settings.pingInterval).unref() }
     const beat = (): void => {
-      own.call('ping', '{}', settings.pingTimeout).then(
-        () => { if (this.#hub.child === child) this.#ping = setTimeout(beat, settings.pingInterval).unref() },
-        () => {
-          if (child === undefined || this.#hub.child !== child) return
-          log.warn({ childPid: child.pid, pingTimeout: settings.pingTimeout }, 'server does not answer ping; it is ended')
-          events.report('hang', { server: settings.name, pid: child.pid })
-          child.kill()
+      // a server that its client is still shaking hands with has its own time for that
+      if (!this.#introduced) {
+        again()
+        return
+      }
+      const asked = Date.now()
+      own.call('ping', '{}', settings.pingTimeout).then(again, () => {
+        if (child === undefined || this.#hub.child !== child || this.#state !== 'ready') return
+        // not read because its reader is slow, or busy saying other things: it lives
+        if (child.paused || this.#hub.heardAt >= asked) {
+          again()
+          return
         }
-      )
+        log.warn({ childPid: child.pid, pingTimeout: settings.pingTimeout }, 'server does not answer ping; it is ended')
+        events.report('hang', { server: settings.name, pid: child.pid })
+        child.kill()
+      })
     }
-    this.#ping = setTimeout(beat, settings.pingInterval).unref()
+    again()
   }
 
   #exited (child: Child, exit: ChildExit): void {
@@ -200,6 +220,7 @@ export class Supervisor {
 
   #lose (error: CodedError): void {
     const { events, own, peers, settings, log } = this.#hub
+    this.#hub.lastStderr = this.#hub.child?.stderrTail ?? []
     this.#hub.child = undefined
     // before anybody is told: who comes next must not join the start that has failed
     this.#starting = undefined
@@ -209,6 +230,8 @@ export class Supervisor {
       return
     }
     this.#state = 'idle'
+    // rare losses of a server that has been up for long are not in a row
+    if (Date.now() - this.#startedAt > STABLE) this.#restarts.worked()
     const broken = this.#restarts.lost(Date.now())
     own.fail(error)
     this.#handler.lost(error)
@@ -217,10 +240,13 @@ export class Supervisor {
       const { coolDown } = settings.restart
       log.error({ failures, coolDown }, 'server keeps ending; it is left alone for a while')
       events.report('breaker', { server: settings.name, failures, coolDown })
+      // whoever only listens does not call: somebody has to look again
+      this.#backOff = setTimeout(() => { if (peers.size > 0) this.need(0) }, coolDown).unref()
     } else if (peers.size > 0) {
       // sessions are open: their subscriptions and notifications need a child, also while nobody calls
-      events.report('restart', { server: settings.name, failures, delay: this.#restarts.backOff() })
-      this.need()
+      const delay = this.#restarts.backOff()
+      events.report('restart', { server: settings.name, failures, delay })
+      this.need(delay)
     }
   }
 }

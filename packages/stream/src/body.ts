@@ -18,8 +18,11 @@ export function readBody (request: FastifyRequest): Body {
   if (Array.isArray(parsed)) {
     if (parsed.some(isInitialize)) throw mcpError('MCP_ERR_BATCH_INITIALIZE')
     const requests = parsed.filter(isRequest)
-    const twice = requests.find(({ rawId }, index) => requests.findIndex(other => other.rawId === rawId) !== index)
-    if (twice !== undefined) throw mcpError('MCP_ERR_ID_IN_USE', twice.rawId as string)
+    const ids = new Set<string>()
+    for (const { rawId } of requests) {
+      if (ids.has(rawId as string)) throw mcpError('MCP_ERR_ID_IN_USE', rawId as string)
+      ids.add(rawId as string)
+    }
     return { batch: true, messages: parsed, requests }
   }
   if (!isRequest(parsed)) return { batch: false, messages: [parsed], requests: [] }

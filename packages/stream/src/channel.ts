@@ -22,6 +22,7 @@ export class Channel {
   /** A connection that is being brought up to date: what is stored meanwhile reaches it that way. */
   #late: SseStream | undefined
   #replaying: Promise<void> | undefined
+  #finished = false
 
   /** @param retry milliseconds that a client whose connection ends waits before it comes back */
   constructor (id: string, store: EventStore | undefined, retry: number) {
@@ -62,10 +63,13 @@ export class Channel {
     const former = this.#sink
     this.#sink = sink
     void former?.end()
-    if (this.#store === undefined || after === undefined) return
-    this.#cursor = after
-    this.#late = sink
-    this.#replaying = this.#replay(this.#store, sink)
+    if (this.#store !== undefined && after !== undefined) {
+      this.#cursor = after
+      this.#late = sink
+      this.#replaying = this.#replay(this.#store, sink)
+    }
+    // it came back for the rest of a stream that has ended
+    if (this.#finished) void this.finish()
   }
 
   /** Ends a connection, not the stream: the client comes back. */
@@ -83,6 +87,7 @@ export class Channel {
 
   /** Nothing more will be said: ends the connection behind what has been. */
   async finish (): Promise<void> {
+    this.#finished = true
     await this.#storing
     await this.#replaying
     await this.#sink?.end()
@@ -141,7 +146,7 @@ export class Channel {
 function tryStore (store: EventStore, streamId: string, message: JsonRpcMessage): EventId | undefined | Promise<EventId | undefined> {
   try {
     const id = store.storeEvent(streamId, message)
-    return typeof id === 'string' ? id : id.catch(() => undefined)
+    return typeof id === 'string' ? id : Promise.resolve(id).catch(() => undefined)
   } catch {
     return undefined
   }

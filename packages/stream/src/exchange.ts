@@ -72,6 +72,13 @@ export class Exchange implements Ticking {
     if (this.#owed.delete(rawId)) this.#finishIfDone()
   }
 
+  /** Nobody is there to be answered. */
+  abandon (): void {
+    this.#owed.clear()
+    this.#finished = true
+    this.#options.ticker.delete(this)
+  }
+
   /** Answers all that is owed with an error. */
   fail (error: CodedError): void {
     for (const rawId of [...this.#owed]) void this.answer(Message.error(rawId, toRpcError(error)), { status: error.statusCode })
@@ -94,9 +101,9 @@ export class Exchange implements Ticking {
     const sink = newSink(channel)
     this.#channel = channel
     onhead?.(reply)
+    sink.open(reply)
     channel.attach(sink)
     if (primes) channel.prime(true)
-    sink.open(reply)
     for (const answer of this.#answers.splice(0)) void channel.write(answer)
     return channel
   }

@@ -1,4 +1,4 @@
-import { checkMilliseconds } from '@mcp-proxy/protocol'
+import { checkInteger, checkMilliseconds } from '@mcp-proxy/protocol'
 import { checkPath, EndpointScope, InMemoryEventStore, Sessions, Ticker, connectSource, endpointPlugin, type EndpointOptions, type EventStore } from '@mcp-proxy/endpoint'
 import type { FastifyPluginAsync } from 'fastify'
 import { sessionHandlers } from './session-handlers.js'
@@ -21,11 +21,14 @@ export interface McpStreamOptions extends EndpointOptions {
    * sessions of 2025-11-25 and later, whose clients know that. `0` is never. @default 0
    */
   maxConnectionAge?: number | undefined
+  /** Streams that one session may have open by GET. @default 100 */
+  maxStreams?: number | undefined
   /** Milliseconds that such a client waits before it comes back. @default 1_000 */
   retryInterval?: number | undefined
 }
 
 export const DEFAULT_STREAM_PATH = '/stream'
+export const DEFAULT_MAX_STREAMS = 100
 export const DEFAULT_RETRY_INTERVAL = 1_000
 
 const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) => {
@@ -38,9 +41,10 @@ const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) =>
     ? statelessHandlers({ ...shared, onPreClose: close => { fastify.addHook('preClose', close) } })
     : sessionHandlers({
       ...shared,
-      sessions: new Sessions<StreamSession>(fastify, settings),
+      sessions: new Sessions<StreamSession>(fastify, settings, shared.ticker),
       store: eventStore === false ? undefined : eventStore ?? new InMemoryEventStore(),
       maxConnectionAge: checkMilliseconds('maxConnectionAge', options.maxConnectionAge ?? 0),
+      maxStreams: checkInteger('maxStreams', options.maxStreams ?? DEFAULT_MAX_STREAMS, 1),
       retryInterval: checkMilliseconds('retryInterval', options.retryInterval ?? DEFAULT_RETRY_INTERVAL),
     })
   for (const item of paths) scope.route(item, handlers)

@@ -14,11 +14,12 @@ export interface SessionHandlerOptions {
   readonly sessions: Sessions<StreamSession>
   readonly store: EventStore | undefined
   readonly maxConnectionAge: number
+  readonly maxStreams: number
   readonly retryInterval: number
 }
 
 /** The endpoint with sessions: `initialize` opens one, its id goes with every request after that, DELETE ends it. */
-export function sessionHandlers ({ settings, connect, ticker, log, sessions, store, maxConnectionAge, retryInterval }: SessionHandlerOptions): Handlers {
+export function sessionHandlers ({ settings, connect, ticker, log, sessions, store, maxConnectionAge, maxStreams, retryInterval }: SessionHandlerOptions): Handlers {
   const { principal: principalOf, maxQueuedBytes } = settings
 
   function sessionOf (request: FastifyRequest): StreamSession {
@@ -31,7 +32,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     sessions.checkRoom()
     const id = sessions.newId()
     const principal = principalOf(request)
-    const session = new StreamSession({ id, principal, store, ticker, maxQueuedBytes, maxConnectionAge, retryInterval, onend: ended => sessions.delete(ended), onrefused: refused => sessions.end(refused) })
+    const session = new StreamSession({ id, principal, store, ticker, maxQueuedBytes, maxConnectionAge, maxStreams, retryInterval, onend: ended => sessions.delete(ended), onrefused: refused => sessions.end(refused) })
     sessions.add(session)
     session.open(connect, { id: id.slice(0, 8), principal, request, log })
     return session
@@ -46,6 +47,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     if (opens && known !== undefined) throw mcpError('MCP_ERR_SESSION_INITIALIZED')
     const spoken = requestRevision(request)
     checkBatch(body, known?.revision ?? spoken)
+    if (sessions.closing && body.requests.length > 0) throw mcpError('MCP_ERR_CLOSING')
     known?.checkIds(body.requests)
 
     const session = known ?? openSession(request)

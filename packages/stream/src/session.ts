@@ -13,6 +13,8 @@ export interface StreamSessionOptions {
   readonly maxQueuedBytes: number
   /** Milliseconds after which the connection of a stream is ended, to be opened anew; `0` is never. */
   readonly maxConnectionAge: number
+  /** Streams that may be open by GET at once. */
+  readonly maxStreams: number
   /** Milliseconds that a client waits before it comes back. */
   readonly retryInterval: number
   readonly onend: (session: StreamSession) => void
@@ -35,6 +37,8 @@ export class StreamSession implements Session, Transport {
   readonly #channels = new Map<string, Channel>()
   /** The stream that belongs to no request: what a GET opens. */
   #standalone: Channel | undefined
+  /** Connections opened by GET. */
+  readonly #gets = new Set<SseStream>()
   #connection: Connection | undefined
   #revision: string | undefined
   /** The id of the handshake, until it is answered. */
@@ -116,11 +120,23 @@ export class StreamSession implements Session, Transport {
 
   /** Answers a GET with the stream that belongs to no request. The newest connection wins: the former ends. */
   listen (reply: FastifyReply): void {
+    this.#checkStreams()
     const channel = this.#standaloneChannel()
-    const sink = this.newSink(channel)
+    const sink = this.#newGetSink(channel)
+    sink.open(reply)
     channel.attach(sink)
     if (this.primes) channel.showCursor()
-    sink.open(reply)
+  }
+
+  #checkStreams (): void {
+    if (this.#gets.size >= this.#options.maxStreams) throw mcpError('MCP_ERR_STREAM_LIMIT', this.#options.maxStreams)
+  }
+
+  #newGetSink (channel: Channel): SseStream {
+    const sink = this.newSink(channel)
+    this.#gets.add(sink)
+    sink.once('close', () => this.#gets.delete(sink))
+    return sink
   }
 
   /** A connection for a stream. From 2025-11-25 on it may be ended before the stream is (SEP-1699). */
@@ -141,11 +157,14 @@ export class StreamSession implements Session, Transport {
 
   /**
    * Answers a GET with the stream that an event was on, from behind that event.
-   * @throws MCP_ERR_EVENT_NOT_FOUND
+   * @throws MCP_ERR_EVENT_NOT_FOUND, MCP_ERR_STREAM_LIMIT, MCP_ERR_SESSION_NOT_FOUND
    */
   async resume (lastEventId: EventId, reply: FastifyReply): Promise<void> {
+    this.#checkStreams()
     const store = this.#options.store
     const found = store === undefined ? undefined : await findStream(store, lastEventId)
+    // it may have ended while the store was asked
+    if (!this.live) throw mcpError('MCP_ERR_SESSION_NOT_FOUND')
     // an event of another session's stream is as good as none
     if (found === undefined || !found.streamId.startsWith(this.#streamPrefix)) throw mcpError('MCP_ERR_EVENT_NOT_FOUND')
     const live = this.#channels.get(found.streamId)
@@ -155,9 +174,9 @@ export class StreamSession implements Session, Transport {
       return
     }
     const channel = live ?? new Channel(found.streamId, store, this.#options.retryInterval)
-    const sink = this.newSink(channel)
-    channel.attach(sink, lastEventId)
+    const sink = this.#newGetSink(channel)
     sink.open(reply)
+    channel.attach(sink, lastEventId)
     if (live === undefined) void channel.finish()
   }
 
@@ -174,6 +193,7 @@ export class StreamSession implements Session, Transport {
     const channels = [...this.#channels.values()]
     for (const exchange of new Set(this.#exchanges.values())) exchange.fail(error)
     await Promise.all([this.#connection?.close(), ...channels.map(channel => channel.finish())])
+    await Promise.all([...this.#gets].map(sink => sink.end()))
     this.#forgetStreams()
   }
 

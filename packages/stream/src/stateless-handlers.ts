@@ -19,7 +19,7 @@ export interface StatelessHandlerOptions {
 export function statelessHandlers ({ settings, connect, ticker, log, onPreClose }: StatelessHandlerOptions): Handlers {
   const { principal: principalOf, maxQueuedBytes, closeGrace } = settings
   const open = new Set<Closing>()
-  onPreClose(() => closeGracefully(open, closeGrace))
+  onPreClose(() => closeGracefully(open, closeGrace, ticker))
 
   function post (request: FastifyRequest, reply: FastifyReply): void {
     const kinds = acceptedKinds(request)
@@ -65,7 +65,10 @@ export function statelessHandlers ({ settings, connect, ticker, log, onPreClose 
       connection.close().catch((err: unknown) => log.error({ err }, 'connection did not end cleanly'))
     }
     // nobody can come back for the answer: the call is cancelled
-    reply.raw.once('close', finish)
+    reply.raw.once('close', () => {
+      exchange.abandon()
+      finish()
+    })
     for (const message of body.messages) receive(transport, message)
   }
 

@@ -21,7 +21,12 @@ export async function serve (settings: Settings, command: readonly string[]): Pr
   const { port = DEFAULT_PORT, host = DEFAULT_HOST, debug = false } = settings
   // stdout is for people: it says where the server is. Logs are JSON lines on stderr.
   const logger: FastifyBaseLogger = pino({ level: debug ? 'debug' : 'info' }, pino.destination({ dest: 2, sync: true }))
-  const app = Fastify({ loggerInstance: logger, logController: new LogController({ disableRequestLogging: !debug }) })
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: !debug }),
+    // answers that open calls wait for are let in while it closes; the endpoints refuse what is new
+    return503OnClosing: false,
+  })
   const ending = endingOf(app)
   try {
     checkExposure(host, settings)

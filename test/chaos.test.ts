@@ -47,7 +47,8 @@ for (const isolation of ['shared', 'session', 'request'] as const) {
       }
     }
     const killer = setInterval(() => {
-      const children = app.mcpBridge.status().children.filter(({ pid }) => pid !== undefined)
+      // one that starts is mostly spared: where machines are slow no child would ever be ready
+      const children = app.mcpBridge.status().children.filter(({ pid, state }) => pid !== undefined && (state === 'ready' || Math.random() < 0.1))
       const victim = children[Math.floor(Math.random() * children.length)]
       if (victim?.pid === undefined) return
       try {

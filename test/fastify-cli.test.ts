@@ -26,8 +26,8 @@ async function freePort (): Promise<string> {
   return String(port)
 }
 
-async function start (t: Teardown, args: readonly string[], options?: RunOptions): Promise<Running> {
-  return runNode(t, [FASTIFY, 'start', '--log-level', 'info', '--address', '127.0.0.1', '--port', await freePort(), '-g', '10000', ...args], options)
+async function start (t: Teardown, args: readonly string[], { level = 'info', ...options }: RunOptions & { level?: string } = {}): Promise<Running> {
+  return runNode(t, [FASTIFY, 'start', '--log-level', level, '--address', '127.0.0.1', '--port', await freePort(), '-g', '10000', ...args], options)
 }
 
 /** A directory of a user, with one file. */
@@ -85,10 +85,12 @@ t.test('what is wrong is said clearly', async (t) => {
   }
 })
 
-t.test('a command that does not start leaves the app running, and says so', async (t) => {
-  const running = await start(t, [APP, '--', '--command=no-such-command'])
-  await running.url()
-  t.match((await running.wrote(/.*the MCP server does not run.*/))[0], /no-such-command/)
+t.test('a command that does not start leaves the app running, and says so at any log level', async (t) => {
+  for (const level of ['info', 'fatal']) {
+    const running = await start(t, [APP, '--', '--command=no-such-command'], { level })
+    await running.url()
+    t.match((await running.wrote(/^mcp-proxy: the MCP server does not run.*/m))[0], /no-such-command could not be started/)
+  }
 })
 
 t.test('an app with options of the bundled one logs requests no more than the binary does', async (t) => {

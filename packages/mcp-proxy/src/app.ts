@@ -31,7 +31,11 @@ const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) 
       }
       process.stdout.write(describeServer(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`, settings))
     }
-    fastify.mcpBridge.start().catch((err: unknown) => fastify.log.error({ err }, 'the MCP server does not run; the next request tries again'))
+    fastify.mcpBridge.start().catch((err: unknown) => {
+      // by default fastify-cli logs fatal errors alone: somebody who mistyped the command would read that all is well
+      process.stderr.write(`mcp-proxy: the MCP server does not run; the next request tries again: ${err instanceof Error ? err.message : String(err)}\n`)
+      fastify.log.error({ err }, 'the MCP server does not run; the next request tries again')
+    })
   })
 }
 

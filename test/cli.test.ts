@@ -41,7 +41,7 @@ t.test('what is wrong with a flag is said in one line, with exit code 2', async 
     [[...FREE, '--isolation', 'none', ...CHILD], /isolation must be one of auto, shared.*"none"/],
     [[...FREE, '--endpoint', 'sse', ...CHILD], /--endpoint must be a path.*"sse"/],
     [[...FREE, '--env-from', 'X', ...CHILD], /--env-from must be NAME=.*"X"/],
-    [[...FREE, '--env-from', 'X=principal', ...CHILD], /childEnv must be used with isolation/],
+    [[...FREE, '--env-from', 'X=principal', ...CHILD], /--env-from needs --isolation session or principal, not auto/],
     [['--host', '0.0.0.0', ...FREE, ...CHILD], /--host 0\.0\.0\.0 .*--user-id/],
     [[], /no command to serve/],
     [CHILD as string[], /MCP_PROXY_PORT .*"http"/, { MCP_PROXY_PORT: 'http' }],

@@ -74,13 +74,13 @@ function readWarm (settings: Settings): Partial<WarmOptions> {
 /** `NAME=header:x-name` and `NAME=principal`: what a child is told of the client that it is started for. */
 function readChildEnv ({ 'env-from': rules, isolation = 'auto' }: Settings): ChildEnv | undefined {
   if (rules === undefined) return undefined
-  if (isolation !== 'session' && isolation !== 'principal') throw new SettingError(`--env-from needs --isolation session or principal, not ${isolation}: other children serve several clients`)
   const readers = rules.map((rule) => {
     const [, name, source, header = ''] = /^([A-Za-z_]\w*)=(?:(principal)|header:([\w-]+))$/.exec(rule) ?? []
     if (name === undefined) throw new SettingError(`--env-from must be NAME=header:x-name or NAME=principal, not ${JSON.stringify(rule)}`)
     const read: (context: ConnectContext) => unknown = source === 'principal' ? context => context.principal : context => context.request?.headers[header.toLowerCase()]
     return [name, read] as const
   })
+  if (isolation !== 'session' && isolation !== 'principal') throw new SettingError(`--env-from needs --isolation session or principal, not ${isolation}: other children serve several clients`)
   return (context) => {
     const env: Record<string, string> = {}
     for (const [name, read] of readers) {

@@ -47,11 +47,11 @@ t.test('what is left out is left to the plugins, but for the environment of the 
 
 t.test('every setting reaches the plugin, or the server', async (t) => {
   const readElsewhere = ['port', 'host', 'debug', 'allow-unauthenticated', 'exit-with-parent']
-  const values: Settings = { server: 'sse', endpoint: '/elsewhere', 'env-from': ['A=principal'] }
+  const values: Settings = { server: 'sse', endpoint: '/elsewhere', isolation: 'session', 'env-from': ['A=principal'] }
   const bare = JSON.stringify(options({}))
   for (const name of settingNames().filter(name => !readElsewhere.includes(name))) {
     const { kind } = SETTINGS[name]
-    const settings = { [name]: values[name] ?? (kind === 'integer' ? 7 : kind === 'boolean' ? true : kind === 'list' ? ['seven'] : 'seven') }
+    const settings = { ...(name === 'env-from' && { isolation: 'session' }), [name]: values[name] ?? (kind === 'integer' ? 7 : kind === 'boolean' ? true : kind === 'list' ? ['seven'] : 'seven') }
     const read = options(settings)
     t.ok(JSON.stringify(read) !== bare || typeof read.childEnv === 'function', name)
   }
@@ -73,7 +73,7 @@ t.test('values are told apart by what they mean', async (t) => {
 })
 
 t.test('env-from gives a child headers and the principal of its client, and nothing that is not there', async (t) => {
-  const { childEnv } = options({ 'env-from': ['TOKEN=header:X-Token', 'WHO=principal', 'MORE=header:x-more'] })
+  const { childEnv } = options({ isolation: 'principal', 'env-from': ['TOKEN=header:X-Token', 'WHO=principal', 'MORE=header:x-more'] })
   const context = { principal: 'ada', request: { headers: { 'x-token': 'secret', 'x-more': ['two', 'values'] } } }
   t.same(childEnv?.(context as unknown as Parameters<typeof childEnv>[0]), { TOKEN: 'secret', WHO: 'ada' })
   t.same(childEnv?.({ principal: undefined, request: undefined } as unknown as Parameters<typeof childEnv>[0]), {})

@@ -150,7 +150,7 @@ export class Mux {
       for (const id of peer.callbacks.keys()) hub.deliver(peer, Message.notification('notifications/cancelled', { requestId: Number(id), reason: error.message }))
       peer.callbacks.clear()
     }
-    if (hub.peers.size === 0) this.#options.onlost?.()
+    if (hub.peers.size === 0 && this.state !== 'closed') this.#options.onlost?.()
   }
 
   #failOpen (error: CodedError): void {

@@ -39,6 +39,9 @@ t.test('the first event names where to post; a post is accepted and answered on 
 t.test('the endpoint event honours the prefix, and publicPrefix where a proxy rewrites paths', async (t) => {
   const expected: Array<[McpSseOptions & { prefix?: string }, string, RegExp]> = [
     [{ prefix: '/api/v1' }, '/api/v1/sse', /^\/api\/v1\/messages\?/],
+    [{ prefix: '/api/' }, '/api/sse', /^\/api\/messages\?/],
+    [{ prefix: '/' }, '/sse', /^\/messages\?/],
+    [{ prefix: '/api', publicPrefix: '/outside/' }, '/api/sse', /^\/outside\/messages\?/],
     [{ prefix: '/api', publicPrefix: '/outside' }, '/api/sse', /^\/outside\/messages\?/],
     [{ prefix: '/api', publicPrefix: '' }, '/api/sse', /^\/messages\?/],
     [{ path: '/events', messagesPath: '/inbox' }, '/events', /^\/inbox\?/],

@@ -30,7 +30,8 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
   const ticker = new Ticker(scope.settings.keepAliveInterval)
   const sessions = new Sessions<SseSession>(fastify, scope.settings, ticker)
   const { principal: principalOf, maxQueuedBytes } = scope.settings
-  const messagesUrl = (options.publicPrefix ?? fastify.prefix) + messagesPath
+  // Fastify joins '/api/' and '/messages' with one slash; and '//messages' would be the name of a host
+  const messagesUrl = (options.publicPrefix ?? fastify.prefix).replace(/\/+$/, '') + messagesPath
 
   const openStream: RouteHandlerMethod = (request, reply) => {
     const { accept } = request.headers

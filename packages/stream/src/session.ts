@@ -22,6 +22,9 @@ export interface StreamSessionOptions {
   readonly onrefused: (session: StreamSession) => void
 }
 
+/** Milliseconds that readers get to take what is kept for them when their session ends. */
+const FINISH_TIMEOUT = 1000
+
 /** One client of Streamable HTTP with a session id (2025-11-25, "Session Management"). */
 export class StreamSession implements Session, Transport {
   readonly id: string
@@ -192,8 +195,11 @@ export class StreamSession implements Session, Transport {
     this.#options.onend(this)
     const channels = [...this.#channels.values()]
     for (const exchange of new Set(this.#exchanges.values())) exchange.fail(error)
+    // a reader that has stopped amid a replay would never let its stream finish
+    const timer = setTimeout(() => { for (const sink of this.#gets) sink.destroy() }, FINISH_TIMEOUT).unref()
     await Promise.all([this.#connection?.close(), ...channels.map(channel => channel.finish())])
     await Promise.all([...this.#gets].map(sink => sink.end()))
+    clearTimeout(timer)
     this.#forgetStreams()
   }
 

@@ -89,7 +89,12 @@ export class Channel {
   async finish (): Promise<void> {
     this.#finished = true
     await this.#storing
-    await this.#replaying
+    let replayed: Promise<void> | undefined
+    // another connection may have taken over meanwhile
+    while (replayed !== this.#replaying) {
+      replayed = this.#replaying
+      await replayed
+    }
     await this.#sink?.end()
   }
 

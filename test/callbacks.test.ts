@@ -4,7 +4,9 @@ import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
-import { fixture, startProxy } from './helpers/app.js'
+import { fixture, lean, startProxy } from './helpers/app.js'
+
+const ASKER = lean([process.execPath, fixture('asker.mjs')])
 
 /** Clients at once, half over each transport. SDK clients count their ids from 0: all of them have the same. */
 const CLIENTS = 50
@@ -43,7 +45,7 @@ const CASES = [
 
 for (const { isolation, ...options } of CASES) {
   t.test(`${CLIENTS} clients are asked by one server program at once, each for itself: isolation ${isolation}`, async (t) => {
-    const { url } = await startProxy(t, { command: [process.execPath, fixture('asker.mjs')], isolation, queueTimeout: 100_000, closeGrace: 0, ...options })
+    const { url } = await startProxy(t, { command: ASKER, isolation, queueTimeout: 100_000, closeGrace: 0, ...options })
     const names = Array.from({ length: CLIENTS }, (_, n) => `client-${n}`)
     const clients = await Promise.all(names.map(async (name, n) => await openClient(name, url + (n % 2 === 0 ? '/sse' : '/stream'))))
     const wrong: string[] = []
@@ -67,7 +69,7 @@ for (const { isolation, ...options } of CASES) {
 }
 
 t.test('calls of one client at once are told apart by the server, whatever the stream', async (t) => {
-  const { url } = await startProxy(t, { command: [process.execPath, fixture('asker.mjs')], isolation: 'auto', closeGrace: 0 })
+  const { url } = await startProxy(t, { command: ASKER, isolation: 'auto', closeGrace: 0 })
   for (const path of ['/sse', '/stream']) {
     const { client } = await openClient('one', url + path)
     const secrets = Array.from({ length: 10 }, (_, n) => `one/${n}`)
@@ -79,7 +81,7 @@ t.test('calls of one client at once are told apart by the server, whatever the s
 })
 
 t.test('a shared child that asks is refused, not answered by somebody', async (t) => {
-  const { url } = await startProxy(t, { command: [process.execPath, fixture('asker.mjs')], isolation: 'shared' })
+  const { url } = await startProxy(t, { command: ASKER, isolation: 'shared' })
   const { client, seen } = await openClient('somebody', `${url}/stream`)
   const answer = await client.callTool({ name: 'ask', arguments: { secret: 'x' } }).catch((error: unknown) => String(error))
   t.match(JSON.stringify(answer), /not support/)

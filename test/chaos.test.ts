@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
-import { startProxy } from './helpers/app.js'
+import { CHILD, lean, startProxy } from './helpers/app.js'
 
 /** How long children are killed under load. A minute shows more: `CHAOS_SECONDS=60 TAP_TIMEOUT=300 node test/.test/chaos.test.js`. */
 const SECONDS = Number(process.env['CHAOS_SECONDS'] ?? 6)
@@ -21,7 +21,7 @@ function processesWith (marker: string): string[] {
 for (const isolation of ['shared', 'session', 'request'] as const) {
   t.test(`children are killed at random under load: isolation ${isolation}`, { skip: process.platform !== 'linux' && 'looks into /proc', timeout: (SECONDS + 60) * 1000 }, async (t) => {
     const marker = `chaos-${process.pid}-${isolation}`
-    const { app, url } = await startProxy(t, { isolation, args: [marker], requestTimeout: TIMEOUT, restart: { maxFailures: 1000, delay: 5, maxDelay: 50 }, closeGrace: 0 })
+    const { app, url } = await startProxy(t, { command: lean(CHILD), isolation, args: [marker], requestTimeout: TIMEOUT, restart: { maxFailures: 1000, delay: 5, maxDelay: 50 }, closeGrace: 0 })
     const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
     const post = async (body: object, session: Record<string, string> = {}): Promise<{ status: number, id: string | null, text: string }> => {
       const response = await fetch(`${url}/stream`, { method: 'POST', headers: { ...headers, ...session }, body: JSON.stringify(body) })

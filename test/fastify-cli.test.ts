@@ -75,6 +75,7 @@ t.test('what is wrong is said clearly', async (t) => {
   const cases: Array<readonly [args: string[], message: RegExp]> = [
     [[], /no command to serve: give --command="…" behind --, or MCP_PROXY_COMMAND/],
     [[`--command=${COMMAND}`, '--request-timeout=soon'], /--request-timeout must be a whole number, not "soon"/],
+    [[`--command=${COMMAND}`, '--user-ids=ada'], /unknown option --user-?[iI]ds: did you mean --user-id\?/],
     [[`--command=${COMMAND}`, '--server=both'], /--server must be sse or stream, not "both"/],
   ]
   for (const [args, message] of cases) {
@@ -88,8 +89,9 @@ t.test('what is wrong is said clearly', async (t) => {
 t.test('a command that does not start leaves the app running, and says so at any log level', async (t) => {
   for (const level of ['info', 'fatal']) {
     const running = await start(t, [APP, '--', '--command=no-such-command'], { level })
-    await running.url()
     t.match((await running.wrote(/^mcp-proxy: the MCP server does not run.*/m))[0], /no-such-command could not be started/)
+    t.notMatch(running.stdout(), /MCP server ready/)
+    t.ok(isAlive(running.process.pid as number))
   }
 })
 

@@ -2,7 +2,7 @@ import { LogController, type FastifyPluginAsync, type FastifyServerOptions } fro
 import { describeServer } from './banner.js'
 import { mcpProxy } from './plugin.js'
 import { checkExposure, pluginOptions } from './plugin-options.js'
-import { SettingError, settingsFromEnvironment, settingsFromObject } from './settings.js'
+import { SettingError, settingNames, settingsFromEnvironment, settingsFromObject } from './settings.js'
 
 /**
  * The app for fastify-cli: `fastify start node_modules/mcp-proxy/dist/app.js -- --command="tsx server.ts"`.
@@ -10,13 +10,20 @@ import { SettingError, settingsFromEnvironment, settingsFromObject } from './set
  * environment and `.env`; the command is `--command` (and `--args`) or MCP_PROXY_COMMAND.
  */
 const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) => {
+  checkNames(given)
   const settings = { ...settingsFromEnvironment(process.env), ...settingsFromObject(given) }
   const command = given['command'] ?? process.env['MCP_PROXY_COMMAND']
   if (!isCommand(command)) throw new SettingError('no command to serve: give --command="…" behind --, or MCP_PROXY_COMMAND')
   const options = pluginOptions(settings, command)
   await fastify.register(mcpProxy, { ...options, args: readArgs(given['args']) })
 
+  // the address is known when it is bound: until it has been judged nobody is served
+  let refused: SettingError | undefined
+  fastify.addHook('onRequest', async () => {
+    if (refused !== undefined) throw refused
+  })
   fastify.addHook('onListen', async () => {
+    const urls: string[] = []
     for (const bound of fastify.addresses()) {
       if (typeof bound === 'string') continue
       const { address, family, port } = bound
@@ -24,14 +31,17 @@ const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) 
         checkExposure(address, settings)
       } catch (err) {
         // errors of this hook are only logged: the server has to be ended here
+        refused = err as SettingError
         fastify.log.fatal({ err }, 'refused to serve')
         process.exitCode = 2
         void fastify.close()
         return
       }
-      process.stdout.write(describeServer(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`, settings))
+      urls.push(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`)
     }
-    fastify.mcpBridge.start().catch((err: unknown) => {
+    fastify.mcpBridge.start().then(() => {
+      for (const url of urls) process.stdout.write(describeServer(url, settings))
+    }, (err: unknown) => {
       // by default fastify-cli logs fatal errors alone: somebody who mistyped the command would read that all is well
       process.stderr.write(`mcp-proxy: the MCP server does not run; the next request tries again: ${err instanceof Error ? err.message : String(err)}\n`)
       fastify.log.error({ err }, 'the MCP server does not run; the next request tries again')
@@ -43,6 +53,24 @@ const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) 
 export const options: FastifyServerOptions = { logController: new LogController({ disableRequestLogging: true }), return503OnClosing: false }
 
 export default app
+
+/**
+ * Names that are nearly a setting's: options of Fastify's come here too, so what is unknown cannot be refused, but a
+ * misspelt `--user-id` must not let everybody in.
+ * @throws SettingError
+ */
+function checkNames (given: Readonly<Record<string, unknown>>): void {
+  const plain = (name: string): string => name.replaceAll(/[^a-z]/gi, '').toLowerCase()
+  const settings = new Map([...settingNames(), 'command', 'args'].map(name => [plain(name), name]))
+  for (const name of Object.keys(given)) {
+    const asked = plain(name)
+    if (settings.has(asked)) continue
+    for (const [known, setting] of settings) {
+      const near = (asked.startsWith(known) || known.startsWith(asked)) && Math.abs(asked.length - known.length) <= 2
+      if (near) throw new SettingError(`unknown option --${name}: did you mean --${setting}?`)
+    }
+  }
+}
 
 function isCommand (value: unknown): value is string | string[] {
   return (typeof value === 'string' && value !== '') || (Array.isArray(value) && value.length > 0)

@@ -1,4 +1,4 @@
-import { LATEST_LEGACY_REVISION, Message, isLegacyRevision } from '@mcp-proxy/protocol'
+import { LATEST_LEGACY_REVISION, METHOD_NOT_FOUND, Message, isLegacyRevision } from '@mcp-proxy/protocol'
 
 /** The name under which the bridge introduces itself to a server that many clients share. */
 const CLIENT_INFO = { name: 'mcp-proxy', version: '0.1.0' }
@@ -30,4 +30,18 @@ export function declaresCallbacks (initialize: Message): boolean {
   const capabilities = initialize.params?.['capabilities']
   if (capabilities === null || typeof capabilities !== 'object') return false
   return CALLBACKS.some(name => Object.hasOwn(capabilities, name))
+}
+
+/** The first request of clients that also speak the revision without sessions (2026-07-28). */
+const DISCOVER = 'server/discover'
+
+/**
+ * Answers what a client may ask before it shakes hands, and what says nothing about the child that it needs: a ping
+ * (2025-11-25, "Lifecycle"), and the search for a revision without sessions, which a legacy child must not answer in our stead.
+ */
+export function answerBeforeHandshake ({ kind, method, rawId }: Message): Message | undefined {
+  if (kind !== 'request' || rawId === undefined) return undefined
+  if (method === 'ping') return Message.result(rawId, '{}')
+  if (method === DISCOVER) return Message.error(rawId, { code: METHOD_NOT_FOUND, message: `Method not found: ${DISCOVER}` })
+  return undefined
 }

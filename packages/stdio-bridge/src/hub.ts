@@ -28,6 +28,8 @@ export class Hub {
   child: Child | undefined
   /** What the child that was lost last had written to stderr. */
   lastStderr: readonly string[] = []
+  /** The child has shaken hands, with the mux or with its client. */
+  introduced = false
   /** `Date.now()` of the last message of the server. */
   heardAt = 0
   /** What the server answered to a handshake of the mux; `undefined` while only a client's own has been seen. */

@@ -1,17 +1,15 @@
-import { METHOD_NOT_FOUND, Message, mcpError, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
-import { declaresCallbacks } from './handshake.js'
+import { Message, mcpError, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
+import { Backlog } from './backlog.js'
+import { answerBeforeHandshake } from './handshake.js'
+import { SHARED, isolationKey } from './isolation.js'
 import { LeaseRouter } from './lease-router.js'
 import { Mux } from './mux.js'
 import { DEFAULT_CHILD_IDLE_TIMEOUT, type BridgeSettings } from './options.js'
-import { Backlog } from './backlog.js'
 import { pass } from './pass.js'
 import { Slots } from './slots.js'
 import { WarmPool } from './warm-pool.js'
 import type { BridgeEvents } from './events.js'
 import type { SupervisorState } from './supervisor.js'
-
-/** The first request of clients that also speak the revision without sessions (2026-07-28). */
-const DISCOVER = 'server/discover'
 
 interface NewMux {
   exclusive: boolean
@@ -19,17 +17,6 @@ interface NewMux {
   forget: () => void
   onlost?: () => void
   onended?: () => void
-}
-
-/**
- * Answers what a client may ask before it shakes hands, and what says nothing about the child that it needs: a ping
- * (2025-11-25, "Lifecycle"), and the search for a revision without sessions, which a legacy child must not answer in our stead.
- */
-function answerBeforeHandshake ({ kind, method, rawId }: Message): Message | undefined {
-  if (kind !== 'request' || rawId === undefined) return undefined
-  if (method === 'ping') return Message.result(rawId, '{}')
-  if (method === DISCOVER) return Message.error(rawId, { code: METHOD_NOT_FOUND, message: `Method not found: ${DISCOVER}` })
-  return undefined
 }
 
 /** What the bridge knows of one child. */
@@ -47,8 +34,6 @@ export interface ChildStatus {
   /** The last lines it wrote to stderr. */
   readonly stderr: readonly string[]
 }
-
-const SHARED = 'shared'
 
 /** Decides which child serves whom, by the bridge's isolation, and how many there are. */
 export class Pool {
@@ -189,7 +174,7 @@ export class Pool {
       const { maxChildren, maxPendingCalls } = this.#settings
       return new LeaseRouter({ pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
     }
-    const key = this.#keyOf(context, first)
+    const key = isolationKey(this.#settings, context, first)
     const open = key === undefined ? undefined : this.#shared.get(key)
     if (key !== undefined && open !== undefined) {
       this.#touch(key, open)
@@ -199,24 +184,6 @@ export class Pool {
     const attach = (): Connection => (key === undefined ? this.#openExclusive(settings) : this.#openShared(key, settings)).attach(transport, context)
     const room = this.#room()
     return room === true ? attach() : room.then(granted => granted ? attach() : undefined)
-  }
-
-  /** What the client shares a child by; `undefined` when it gets one of its own. */
-  #keyOf (context: ConnectContext, first: Message): string | undefined {
-    const { isolation, childEnv } = this.#settings
-    if (typeof isolation === 'function') {
-      const key = isolation(context)
-      return key === undefined ? undefined : `key ${key}`
-    }
-    switch (isolation) {
-      case 'principal':
-        // what a child was given for one stranger must not serve the next
-        if (context.principal === undefined) return childEnv === undefined ? SHARED : undefined
-        return `principal ${context.principal}`
-      case 'auto': return context.answers !== false && first.method === 'initialize' && declaresCallbacks(first) ? undefined : SHARED
-      case 'shared': return SHARED
-      default: return undefined
-    }
   }
 
   /** Takes room for one more child; one that serves nobody makes way. */

@@ -1,5 +1,6 @@
 import { mcpError, type CodedError } from '@mcp-proxy/protocol'
 import { Child, type ChildExit } from './child.js'
+import { Heartbeat } from './heartbeat.js'
 import { INITIALIZED, sharedInitialize } from './handshake.js'
 import { mostVerbose } from './log-levels.js'
 import { Restarts } from './restarts.js'
@@ -34,12 +35,10 @@ export class Supervisor {
   #state: SupervisorState = 'idle'
   #starting: Promise<void> | undefined
   #backOff: NodeJS.Timeout | undefined
-  #ping: NodeJS.Timeout | undefined
+  #heartbeat: Heartbeat | undefined
   /** Parameters of the handshake, as JSON text: the client's own when it has the child to itself. */
   #initializeParams: string | undefined
   #starts = 0
-  /** The child has shaken hands, with the mux or with its client. */
-  #introduced = false
   #startedAt = 0
   /** All that run, also one that was given up and is being ended. */
   readonly #children = new Set<Child>()
@@ -49,7 +48,7 @@ export class Supervisor {
     this.#handler = handler
     this.#restarts = new Restarts(hub.settings.restart)
     hub.onworked = () => {
-      this.#introduced = true
+      hub.introduced = true
       this.#restarts.worked()
     }
   }
@@ -110,7 +109,7 @@ export class Supervisor {
   async close (): Promise<void> {
     this.#state = 'closed'
     clearTimeout(this.#backOff)
-    clearTimeout(this.#ping)
+    this.#heartbeat?.stop()
     this.#hub.own.fail(mcpError('MCP_ERR_STOPPED'))
     await Promise.all([...this.#children].map(child => child.stop()))
   }
@@ -147,7 +146,7 @@ export class Supervisor {
       exit: exit => this.#exited(child, exit),
     })
     this.#hub.child = child
-    this.#introduced = false
+    this.#hub.introduced = false
     this.#startedAt = Date.now()
     this.#children.add(child)
     this.#starts++
@@ -164,7 +163,7 @@ export class Supervisor {
     this.#initializeParams ??= sharedInitialize()
     const answer = await own.call('initialize', this.#initializeParams, settings.startTimeout)
     if (answer.error !== undefined) throw mcpError('MCP_ERR_CHILD_HANDSHAKE', settings.name, answer.error.message)
-    this.#introduced = true
+    this.#hub.introduced = true
     this.#hub.initializeAnswer = answer
     this.#hub.send(INITIALIZED)
   }
@@ -179,30 +178,9 @@ export class Supervisor {
 
   /** The child is up. Looks from now on whether it still answers, if that is wanted. */
   #watch (): void {
-    const { child, events, own, settings, log } = this.#hub
+    const { child, events, settings } = this.#hub
     events.report('ready', { server: settings.name, pid: child?.pid })
-    if (settings.pingInterval === 0) return
-    const again = (): void => { this.#ping = setTimeout(beat, settings.pingInterval).unref() }
-    const beat = (): void => {
-      // a server that its client is still shaking hands with has its own time for that
-      if (!this.#introduced) {
-        again()
-        return
-      }
-      const asked = Date.now()
-      own.call('ping', '{}', settings.pingTimeout).then(again, () => {
-        if (child === undefined || this.#hub.child !== child || this.#state !== 'ready') return
-        // not read because its reader is slow, or busy saying other things: it lives
-        if (child.paused || this.#hub.heardAt >= asked) {
-          again()
-          return
-        }
-        log.warn({ childPid: child.pid, pingTimeout: settings.pingTimeout }, 'server does not answer ping; it is ended')
-        events.report('hang', { server: settings.name, pid: child.pid })
-        child.kill()
-      })
-    }
-    again()
+    if (child !== undefined) this.#heartbeat = new Heartbeat(this.#hub, child)
   }
 
   #exited (child: Child, exit: ChildExit): void {
@@ -224,7 +202,7 @@ export class Supervisor {
     this.#hub.child = undefined
     // before anybody is told: who comes next must not join the start that has failed
     this.#starting = undefined
-    clearTimeout(this.#ping)
+    this.#heartbeat?.stop()
     if (this.#state === 'closed') {
       this.#handler.lost(error)
       return

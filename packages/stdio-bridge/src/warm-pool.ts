@@ -11,7 +11,7 @@ export interface WarmPoolOptions {
   readonly recycleAfter: number
   /** Children at once. */
   readonly max: number
-  /** Milliseconds that a call waits for a child at most. */
+  /** Milliseconds that a call waits for a place at most. */
   readonly timeout: number
   readonly restart: RestartPolicy
   /** Makes a mux for one client at a time. `onlost`: its child has died while nobody used it; `onended`: it is closed and gone. */
@@ -33,6 +33,8 @@ interface Waiter {
   /** Takes the child, or nothing; `false` when nobody waits any more. */
   readonly settle: (mux: Mux | undefined) => boolean
   readonly fail: (error: unknown) => void
+  /** It has a place: from now on the time of the start counts, not that of the queue. */
+  readonly placed: () => void
 }
 
 /**
@@ -90,6 +92,7 @@ export class WarmPool {
           return true
         },
         fail: (error) => { if (done()) reject(error) },
+        placed: () => clearTimeout(timer),
       }
       const leave = (): void => { waiter.settle(undefined) }
       const timer = setTimeout(leave, this.#options.timeout)
@@ -113,6 +116,7 @@ export class WarmPool {
         waiter.settle(mux)
       } else if (this.#count < this.#options.max) {
         this.#waiters.shift()
+        waiter.placed()
         this.#startFor(waiter)
       } else {
         this.#makeRoom()

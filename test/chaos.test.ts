@@ -18,6 +18,14 @@ function processesWith (marker: string): string[] {
   })
 }
 
+/** MiB of heap and buffers after the garbage is collected; only where `--expose-gc` lets it be. */
+function heap (): string | undefined {
+  if (globalThis.gc === undefined) return undefined
+  globalThis.gc()
+  const { heapUsed, external } = process.memoryUsage()
+  return ((heapUsed + external) / 1024 / 1024).toFixed(1)
+}
+
 for (const isolation of ['shared', 'session', 'request'] as const) {
   t.test(`children are killed at random under load: isolation ${isolation}`, { skip: process.platform !== 'linux' && 'looks into /proc', timeout: (SECONDS + 60) * 1000 }, async (t) => {
     const marker = `chaos-${process.pid}-${isolation}`
@@ -28,6 +36,10 @@ for (const isolation of ['shared', 'session', 'request'] as const) {
       return { status: response.status, id: response.headers.get('mcp-session-id'), text: await response.text() }
     }
 
+    // after a while: at first memory grows with the code that is loaded
+    let before: string | undefined
+    const warm = setTimeout(() => { before = heap() }, SECONDS * 300)
+    t.teardown(() => clearTimeout(warm))
     const ended = { answered: 0, failed: 0, wrong: [] as string[] }
     const until = Date.now() + SECONDS * 1000
     const client = async (n: number): Promise<void> => {
@@ -61,6 +73,7 @@ for (const isolation of ['shared', 'session', 'request'] as const) {
     await Promise.all(Array.from({ length: SESSIONS }, async (_, n) => await client(n)))
     clearInterval(killer)
 
+    if (before !== undefined) t.comment(`heap after ${SECONDS} s of ${isolation}: ${heap()} MiB, ${before} MiB after a third of it`)
     t.same(ended.wrong.slice(0, 5), [], `${ended.answered} answered, ${ended.failed} failed with an error`)
     t.ok(ended.answered > 0, 'work was done')
     t.ok(ended.failed > 0, 'children died in calls')

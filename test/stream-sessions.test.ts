@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { SessionInfo } from '@mcp-proxy/endpoint'
-import { buildProxy, childrenOf } from './helpers/app.js'
+import { buildProxy, childrenOf, startProxy } from './helpers/app.js'
 import { call, initialize, messages, post } from './helpers/http.js'
 import { live } from './helpers/live.js'
 import { buildPuppet, startPuppet } from './helpers/puppet.js'
@@ -120,4 +120,24 @@ t.test('stateless: a client that leaves has its call cancelled', async (t) => {
   answer.leave()
   await until(() => puppet.party.closed)
   await app.close()
+})
+
+t.test('a session may have as many streams open by GET as maxStreams says', async (t) => {
+  const { app, url } = await startProxy(t, { stream: { maxStreams: 1 } })
+  const session = await initialize(app)
+  const headers = { ...session, accept: 'text/event-stream' }
+  const first = await fetch(`${url}/stream`, { headers })
+  t.equal(first.status, 200)
+  const refused = await fetch(`${url}/stream`, { headers })
+  t.equal(refused.status, 503)
+  t.match(await refused.json(), { error: { data: { code: 'MCP_ERR_STREAM_LIMIT' } } })
+  await first.body?.cancel()
+  // the place is free when the proxy has seen the client go
+  let status = 503
+  while (status === 503) {
+    const again = await fetch(`${url}/stream`, { headers })
+    status = again.status
+    await again.body?.cancel()
+  }
+  t.equal(status, 200)
 })

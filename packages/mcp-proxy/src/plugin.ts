@@ -13,7 +13,7 @@ export interface McpProxyOptions extends StdioBridgeOptions, Omit<EndpointOption
   /** Options of the SSE endpoint alone; `false` serves none. */
   sse?: Pick<McpSseOptions, 'path' | 'messagesPath' | 'publicPrefix'> | false | undefined
   /** Options of the stream endpoint alone; `false` serves none. */
-  stream?: Pick<McpStreamOptions, 'path' | 'stateless' | 'eventStore' | 'maxConnectionAge' | 'retryInterval'> | false | undefined
+  stream?: Pick<McpStreamOptions, 'path' | 'stateless' | 'eventStore' | 'maxConnectionAge' | 'maxStreams' | 'retryInterval'> | false | undefined
 }
 
 const plugin: FastifyPluginAsync<McpProxyOptions> = async (fastify, options) => {

@@ -196,3 +196,20 @@ t.test('InMemoryEventStore does not keep alive what a message was cut out of', a
   large.fill(0)
   t.strictSame(await replay(store, id), [1], 'it is a copy')
 })
+
+t.test('what has changed is kept once for a client that does not listen, however often it changes', async (t) => {
+  const store = new InMemoryEventStore()
+  const { puppet, get } = await open(t, store)
+  for (let n = 0; n < 100; n++) {
+    void puppet.party.change('tools')
+    void puppet.party.change('prompts')
+  }
+  // the start of the stream, and one of each
+  t.equal(store.size, 3)
+  const stream = await get({})
+  await stream.until('prompts/list_changed')
+  void puppet.party.change('tools')
+  void puppet.party.change('tools')
+  await stream.until(() => stream.text.split('tools/list_changed').length === 4)
+  t.equal(store.size, 5, 'one who listens hears of each')
+})

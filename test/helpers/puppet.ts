@@ -34,6 +34,11 @@ export class Party {
     return this.#transport.send(Message.notification('notifications/message', { level: 'info', data }), options)
   }
 
+  /** Says that a list has changed. */
+  change (kind: string): void | Promise<void> {
+    return this.#transport.send(Message.notification(`notifications/${kind}/list_changed`))
+  }
+
   /** Asks the client. */
   ask (rawId: string, method: string): void | Promise<void> {
     return this.#transport.send(Message.request(rawId, method, '{}'))

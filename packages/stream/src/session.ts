@@ -40,6 +40,8 @@ export class StreamSession implements Session, Transport {
   readonly #channels = new Map<string, Channel>()
   /** The stream that belongs to no request: what a GET opens. */
   #standalone: Channel | undefined
+  /** The last `list_changed` of each kind that was kept because nobody listened. */
+  readonly #unheard = new Map<string, Buffer>()
   /** Connections opened by GET. */
   readonly #gets = new Set<SseStream>()
   #connection: Connection | undefined
@@ -77,7 +79,18 @@ export class StreamSession implements Session, Transport {
       return exchange?.answer(message, options)
     }
     const exchange = this.#streamFor(options.relatedRequestId)
-    return exchange === undefined ? this.#standaloneChannel().write(message) : exchange.send(message)
+    if (exchange !== undefined) return exchange.send(message)
+    const channel = this.#standaloneChannel()
+    return this.#isOldNews(channel, message) ? undefined : channel.write(message)
+  }
+
+  /** `list_changed` says nothing new to a client that has not come for the last one: a server that restarts a lot would fill the store. */
+  #isOldNews (channel: Channel, { method, bytes }: Message): boolean {
+    if (channel.attached) this.#unheard.clear()
+    if (channel.attached || method?.endsWith('/list_changed') !== true) return false
+    const known = this.#unheard.get(method)?.equals(bytes) === true
+    this.#unheard.set(method, bytes)
+    return known
   }
 
   /** The handshake that opens the session. */
@@ -125,6 +138,7 @@ export class StreamSession implements Session, Transport {
   listen (reply: FastifyReply): void {
     this.#checkStreams()
     const channel = this.#standaloneChannel()
+    this.#unheard.clear()
     const sink = this.#newGetSink(channel)
     sink.open(reply)
     channel.attach(sink)

@@ -125,7 +125,7 @@ function checkParams (bytes: Buffer, start: number, { params = {} }: { params?: 
 function checkNames (bytes: Buffer, start: number, names: ReadonlyMap<string, string>, visit: (name: string, start: number, end: number) => void): void {
   const seen = new Set<string>()
   scanObject(bytes, start, (name, from, to) => {
-    const exact = names.get(fold(name))
+    const exact = names.get(name) ?? names.get(fold(name))
     if (exact === undefined) return
     if (exact !== name) throw invalid(`${describe(name)} is not ${describe(exact)}`)
     if (seen.has(name)) throw invalid(`${describe(name)} stands twice`)
@@ -134,9 +134,9 @@ function checkNames (bytes: Buffer, start: number, names: ReadonlyMap<string, st
   })
 }
 
-/** Names by how they look to a parser that ignores case. */
+/** Names by themselves, which is how they mostly come, and by how they look to a parser that ignores case. */
 function foldAll (...names: string[]): ReadonlyMap<string, string> {
-  return new Map(names.map(name => [fold(name), name]))
+  return new Map(names.flatMap(name => [[name, name], [fold(name), name]]))
 }
 
 /** As parsers that ignore case see a name: the long s is an s, the Kelvin sign a k. */

@@ -30,8 +30,8 @@ const table = {
   MCP_ERR_CLOSING: [503, -32000, 'The server is shutting down'],
 
   // who may ask
-  MCP_ERR_HOST: [403, -32600, 'Host %s is not allowed: name it in allowedHosts'],
-  MCP_ERR_ORIGIN: [403, -32600, 'Origin %s is not allowed: name it in allowedOrigins'],
+  MCP_ERR_HOST: [403, -32600, 'Host %s is not allowed: name it in allowedHosts (--allowed-host)'],
+  MCP_ERR_ORIGIN: [403, -32600, 'Origin %s is not allowed: name it in allowedOrigins (--cors-origin)'],
   MCP_ERR_UNAUTHORIZED: [401, -32000, 'The %s header is missing or not accepted'],
   MCP_ERR_AUTH_ORDER: [500, -32603, '@mcp-proxy/auth is registered after an MCP endpoint, which it would not guard: register it first'],
 

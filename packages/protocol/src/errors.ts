@@ -18,6 +18,14 @@ const table = {
   MCP_ERR_BODY_TOO_LARGE: [413, -32600, 'The body is larger than the limit of %d bytes'],
   MCP_ERR_METHOD_NOT_ALLOWED: [405, -32600, '%s is not allowed here, only %s'],
   MCP_ERR_VERSION: [400, -32022, 'MCP-Protocol-Version %s is not supported'],
+  MCP_ERR_META: [400, -32602, 'A request of revision 2026-07-28 needs %s in params._meta'],
+  MCP_ERR_HEADER_MISMATCH: [400, -32020, 'Header mismatch: %s'],
+  MCP_ERR_METHOD_NOT_FOUND: [404, -32601, 'Method not found: %s'],
+  MCP_ERR_CAPABILITY: [400, -32021, 'The client has to declare the capability %s'],
+  MCP_ERR_REQUEST_STATE: [400, -32602, 'This requestState is not accepted: %s'],
+  MCP_ERR_PARAMS: [400, -32602, 'Invalid params: %s'],
+  MCP_ERR_INPUT: [200, -32603, 'The client has not given the input that %s asks for: %s'],
+  MCP_ERR_INPUT_ROUNDS: [200, -32603, 'The server has asked for input %d times for one request: no more'],
 
   // sessions
   MCP_ERR_SESSION_REQUIRED: [400, -32600, 'A session id is required in %s: initialize first'],

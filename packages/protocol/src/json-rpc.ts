@@ -29,3 +29,13 @@ export const INTERNAL_ERROR = -32603
 export const CONNECTION_CLOSED = -32000
 /** No answer in time; the MCP SDKs call it `RequestTimeout`. */
 export const REQUEST_TIMEOUT = -32001
+/** Headers and body do not say the same, or a header is missing (2026-07-28, "Streamable HTTP", Server Validation). */
+export const HEADER_MISMATCH = -32020
+/** The client has not declared a capability that the request needs (2026-07-28, "Overview", Error Codes). */
+export const MISSING_CLIENT_CAPABILITY = -32021
+/** The revision of a request is not served (2026-07-28, "Versioning"). */
+export const UNSUPPORTED_VERSION = -32022
+/** A resource does not exist, in revisions up to 2025-11-25; {@link INVALID_PARAMS} since. */
+export const LEGACY_RESOURCE_NOT_FOUND = -32002
+/** The user has to visit a URL first: 2025-11-25 only, an `input_required` result since. */
+export const URL_ELICITATION_REQUIRED = -32042

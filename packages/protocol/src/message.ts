@@ -1,6 +1,7 @@
 import { judgeEnvelope, readEnvelope, splice, splitArray, type Envelope, type MessageKind } from './envelope.js'
 import { mcpError } from './errors.js'
-import { findSpan, skipSpace, type Span } from './scan.js'
+import { placeMembers, prependMembers, type Members } from './members.js'
+import { findSpan, findStart, skipSpace, type Span } from './scan.js'
 import type { Id, JsonRpcErrorObject, JsonRpcMessage } from './json-rpc.js'
 
 /** Messages that a batch may have. */
@@ -135,6 +136,27 @@ export class Message {
     const { kind, method, failed } = this.#envelope
     // rewritten once per crossing: the id's new place is not kept, a second rewriting looks for it
     return new Message(splice(this.#bytes, places), { kind, method, failed, rawId: rawId ?? this.rawId })
+  }
+
+  /** The same message with members set or taken out of the object at a path, which is made where it is missing. */
+  edit (path: Path, members: Members): Message {
+    const place = placeMembers(this.#bytes, path, members)
+    return place === undefined ? this : this.#spliced(place)
+  }
+
+  /**
+   * A response with members put before all others of its result, which must not have them yet. However large the result
+   * is, it is not looked at.
+   */
+  prependToResult (members: Members): Message {
+    const start = findStart(this.#bytes, 'result')
+    const place = start === undefined ? undefined : prependMembers(this.#bytes, start, members)
+    return place === undefined ? this : this.#spliced(place)
+  }
+
+  #spliced (place: Span & { text: string }): Message {
+    const { kind, method, failed, rawId } = this.#envelope
+    return new Message(splice(this.#bytes, [place]), { kind, method, failed, rawId })
   }
 
   static #own (text: string, json?: JsonRpcMessage): Message {

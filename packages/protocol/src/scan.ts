@@ -20,9 +20,15 @@ const CLOSE_BRACKET = 0x5d
 
 /**
  * Calls `visit` for each member of the object that starts at `start`, with its name and the span of its value.
- * Returns the offset behind the closing brace, or -1 when the bytes are not an object.
+ * Returns the offset behind the closing brace, or -1 when the bytes are not an object, or `enter` has stopped the scan
+ * before a value by answering `false`.
  */
-export function scanObject (bytes: Buffer, start: number, visit: (name: string, start: number, end: number) => void): number {
+export function scanObject (
+  bytes: Buffer,
+  start: number,
+  visit: (name: string, start: number, end: number) => void,
+  enter?: (name: string, start: number) => boolean
+): number {
   if (bytes[start] !== OPEN_BRACE) return -1
   let at = skipSpace(bytes, start + 1)
   if (bytes[at] === CLOSE_BRACE) return at + 1
@@ -33,6 +39,7 @@ export function scanObject (bytes: Buffer, start: number, visit: (name: string, 
     at = skipSpace(bytes, nameEnd)
     if (bytes[at] !== COLON) return -1
     const valueStart = skipSpace(bytes, at + 1)
+    if (enter?.(name, valueStart) === false) return -1
     const valueEnd = skipValue(bytes, valueStart)
     if (valueEnd === -1) return -1
     visit(name, valueStart, valueEnd)
@@ -54,6 +61,16 @@ export function findSpan (bytes: Buffer, path: readonly string[], start: number 
     start = (span as Span).start
   }
   return span
+}
+
+/** Where the value of a member of the whole message starts. What comes behind its first occurrence is not looked at. */
+export function findStart (bytes: Buffer, wanted: string): number | undefined {
+  let found: number | undefined
+  scanObject(bytes, skipSpace(bytes, 0), () => {}, (name, start) => {
+    if (name === wanted) found = start
+    return found === undefined
+  })
+  return found
 }
 
 export function skipSpace (bytes: Buffer, at: number): number {

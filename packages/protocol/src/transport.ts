@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger, FastifyRequest } from './fastify.js'
 import type { Message } from './message.js'
+import type { Era } from './revisions.js'
 
 /** Where a message sent to a client belongs. */
 export interface SendOptions {
@@ -36,6 +37,8 @@ export interface ConnectContext {
   /** The HTTP request that opened the connection; `undefined` off HTTP. */
   readonly request: FastifyRequest | undefined
   readonly log: FastifyBaseLogger
+  /** What the party speaks, where its endpoint knows. @default what its first message shows */
+  readonly era?: Era | undefined
   /** `false` when the party can never answer a request, as without a session. @default true */
   readonly answers?: boolean | undefined
 }

@@ -1,0 +1,57 @@
+import { findSpan, scanObject, skipSpace, type Span } from './scan.js'
+
+/** Members of an object by name, as JSON text; `undefined` takes a member out. */
+export type Members = Readonly<Record<string, string | undefined>>
+
+/** What stands at one place of a message, and what shall stand there. */
+export type Place = Span & { readonly text: string }
+
+/**
+ * Sets and takes out members of the object at a path; the objects on the way are made where they are missing. All other
+ * members keep their bytes and their order. `undefined` when a value on the way is no object.
+ */
+export function placeMembers (bytes: Buffer, path: readonly string[], members: Members): Place | undefined {
+  const [name, ...rest] = path
+  const start = skipSpace(bytes, 0)
+  return name === undefined ? placeIn(bytes, start, members) : descend(bytes, start, name, rest, members)
+}
+
+function descend (bytes: Buffer, start: number, name: string, rest: readonly string[], members: Members): Place | undefined {
+  const span = findSpan(bytes, [name], start)
+  if (span === undefined) {
+    const text = newObject(rest, members)
+    return text === undefined ? undefined : prependMembers(bytes, start, { [name]: text })
+  }
+  const [next, ...below] = rest
+  return next === undefined ? placeIn(bytes, span.start, members) : descend(bytes, span.start, next, below, members)
+}
+
+/** An object for a path that does not exist; `undefined` when nothing would be in it. */
+function newObject (path: readonly string[], members: Members): string | undefined {
+  const set = Object.entries(members).filter(([, text]) => text !== undefined)
+  if (set.length === 0) return undefined
+  const inner = `{${set.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`
+  return path.reduceRight((text, name) => `{${JSON.stringify(name)}:${text}}`, inner)
+}
+
+function placeIn (bytes: Buffer, start: number, members: Members): Place | undefined {
+  const kept: string[] = []
+  const end = scanObject(bytes, start, (name, from, to) => {
+    // by the name as it is read: two spellings of one name are one
+    if (!Object.hasOwn(members, name)) kept.push(`${JSON.stringify(name)}:${bytes.toString('utf8', from, to)}`)
+  })
+  if (end === -1) return undefined
+  for (const [name, text] of Object.entries(members)) if (text !== undefined) kept.push(`${JSON.stringify(name)}:${text}`)
+  return { start, end, text: `{${kept.join(',')}}` }
+}
+
+/**
+ * Puts members before all others of the object that starts at an offset. Nothing behind that offset is looked at, so
+ * this costs the same for a large object as for a small one; the object must not have these members yet.
+ */
+export function prependMembers (bytes: Buffer, start: number, members: Members): Place | undefined {
+  if (bytes[start] !== 0x7b) return undefined
+  const set = Object.entries(members).filter(([, text]) => text !== undefined).map(([name, text]) => `${JSON.stringify(name)}:${text}`)
+  const empty = bytes[skipSpace(bytes, start + 1)] === 0x7d
+  return { start: start + 1, end: start + 1, text: set.join(',') + (empty || set.length === 0 ? '' : ',') }
+}

@@ -39,3 +39,8 @@ export const UNSUPPORTED_VERSION = -32022
 export const LEGACY_RESOURCE_NOT_FOUND = -32002
 /** The user has to visit a URL first: 2025-11-25 only, an `input_required` result since. */
 export const URL_ELICITATION_REQUIRED = -32042
+
+/** Whether an error code is one that implementations have made up, and that newer ones should not use any more (2026-07-28, "Overview", Error Codes). */
+export function isLegacyCode (code: number): boolean {
+  return code <= -32000 && code >= -32019
+}

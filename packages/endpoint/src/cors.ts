@@ -9,18 +9,16 @@ declare module 'fastify' {
   }
 }
 
-/** The request headers of MCP, of the authentication that belongs to it, and of event streams. */
-const REQUEST_HEADERS = ['Content-Type', 'Accept', 'Authorization', 'Mcp-Session-Id', 'MCP-Protocol-Version', 'Mcp-Method', 'Mcp-Name', 'Last-Event-ID', 'X-User-Id']
-
 /** CORS of MCP routes, over the app's own policy where there is one. */
 export interface CorsRules {
   methods: string[]
-  allowedHeaders: string[]
+  /** `null` admits what the browser asks for: names of `Mcp-Param-…` are the tools' (2026-07-28), and who may ask is a matter of the origin. */
+  allowedHeaders: null
   exposedHeaders: string[]
 }
 
 export function corsRules (methods: readonly string[]): CorsRules {
-  return { methods: [...methods], allowedHeaders: REQUEST_HEADERS, exposedHeaders: ['Mcp-Session-Id', 'WWW-Authenticate', 'Retry-After'] }
+  return { methods: [...methods], allowedHeaders: null, exposedHeaders: ['Mcp-Session-Id', 'WWW-Authenticate', 'Retry-After'] }
 }
 
 /** Whether the app answers CORS by itself. */

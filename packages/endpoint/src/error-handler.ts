@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { mcpError, toRpcError, type CodedError } from '@mcp-proxy/protocol'
+import { INTERNAL_ERROR, isLegacyCode, isModernRevision, mcpError, toRpcError, type CodedError } from '@mcp-proxy/protocol'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 
 /** Bodies over the limit are still read away, so that the client gets to see the answer; up to this many times the limit. */
@@ -15,9 +15,10 @@ export function rpcErrorHandler (bodyLimit: number) {
     if (status === 503) reply.header('retry-after', '1')
     // the text of an unknown error may tell about the inside of the app; what a hook throws may have no code at all
     const known = String(coded.code).startsWith('MCP_ERR_')
-    const rpcError = status >= 500 && !known ? { code: -32603, message: 'Internal error' } : toRpcError(coded)
+    const rpcError = status >= 500 && !known ? { code: INTERNAL_ERROR, message: 'Internal error' } : toRpcError(coded)
+    const code = isModernRevision(request.headers['mcp-protocol-version']) && isLegacyCode(rpcError.code) ? INTERNAL_ERROR : rpcError.code
     const id = request.mcpRequestId === null ? '' : `"id":${request.mcpRequestId},`
-    const send = (): FastifyReply => reply.code(status).type('application/json').send(`{"jsonrpc":"2.0",${id}"error":${JSON.stringify(rpcError)}}`)
+    const send = (): FastifyReply => reply.code(status).type('application/json').send(`{"jsonrpc":"2.0",${id}"error":${JSON.stringify({ ...rpcError, code })}}`)
     return status === 413 ? keepConnection(request, reply, bodyLimit * DRAIN_FACTOR).then(send) : send()
   }
 }

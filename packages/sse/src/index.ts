@@ -1,5 +1,5 @@
 import { Message, mcpError } from '@mcp-proxy/protocol'
-import { EndpointScope, Sessions, SseStream, Ticker, accepts, checkPath, connectSource, endpointPlugin, type EndpointOptions } from '@mcp-proxy/endpoint'
+import { EndpointScope, Sessions, SseStream, Ticker, accepts, checkPath, connectSource, endpointPlugin, withTraceContext, type EndpointOptions } from '@mcp-proxy/endpoint'
 import type { FastifyPluginAsync, RouteHandlerMethod } from 'fastify'
 import { SseSession } from './session.js'
 
@@ -57,7 +57,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
     session.checkId(message)
     // the answer travels on the event stream: this one only says that the message has arrived
     reply.code(202).type('text/plain').send('Accepted')
-    session.receive(message)
+    session.receive(withTraceContext(request, message))
   }
 
   scope.route(path, { GET: openStream })

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { Agent } from 'node:http'
 import type { LightMyRequestResponse } from 'fastify'
-import { LEGACY_REVISIONS } from '@mcp-proxy/protocol'
+import { LEGACY_REVISIONS, SERVED_REVISIONS } from '@mcp-proxy/protocol'
 import { buildProxy, startProxy } from './helpers/app.js'
 import { call, initialize, messages, post } from './helpers/http.js'
 import { live } from './helpers/live.js'
@@ -186,7 +186,7 @@ t.test('400, -32022: an MCP-Protocol-Version that is not served, with those that
   for (const version of ['1999-01-01', 'latest', '2025-06-18, 2025-06-18']) {
     const answer = await post(app, PING, { ...session, 'mcp-protocol-version': version })
     refused(t, answer, 400, -32022, 'MCP_ERR_VERSION', 1)
-    t.match(answer.json(), { error: { data: { supported: LEGACY_REVISIONS, requested: version } } })
+    t.match(answer.json(), { error: { data: { supported: SERVED_REVISIONS, requested: version } } })
     t.equal((await app.inject({ url: '/stream', headers: { ...session, accept: 'text/event-stream', 'mcp-protocol-version': version } })).statusCode, 400, 'GET')
   }
 })

@@ -1,5 +1,6 @@
 import { BATCH_REVISION, Message, mcpError } from '@mcp-proxy/protocol'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Kinds } from './headers.js'
 
 /** The body of a POST: one message, or the batch that one revision has. */
 export interface Body {
@@ -8,6 +9,14 @@ export interface Body {
   readonly messages: readonly Message[]
   readonly requests: readonly Message[]
 }
+
+/** A POST that was read, and what its client admits as an answer. */
+export interface Post {
+  readonly kinds: Kinds
+  readonly body: Body
+}
+
+export type PostHandler = (request: FastifyRequest, reply: FastifyReply, post: Post) => void
 
 /**
  * Reads the body of a POST; errors from here on carry the id of its request.

@@ -1,12 +1,15 @@
-import { ASSUMED_REVISION, LEGACY_REVISIONS, isLegacyRevision, mcpError } from '@mcp-proxy/protocol'
+import { ASSUMED_REVISION, LEGACY_REVISIONS, SERVED_REVISIONS, isLegacyRevision, isModernRevision, mcpError, type CodedError } from '@mcp-proxy/protocol'
 import { accepts } from '@mcp-proxy/endpoint'
 import type { FastifyRequest } from 'fastify'
 
 export const SESSION_ID = 'mcp-session-id'
-const PROTOCOL_VERSION = 'mcp-protocol-version'
+export const PROTOCOL_VERSION = 'mcp-protocol-version'
+
+/** What a client's `Accept` admits. */
+export interface Kinds { readonly json: boolean, readonly stream: boolean }
 
 /** What kinds of answer a POST admits. @throws MCP_ERR_ACCEPT when there is none */
-export function acceptedKinds ({ headers: { accept } }: FastifyRequest): { json: boolean, stream: boolean } {
+export function acceptedKinds ({ headers: { accept } }: FastifyRequest): Kinds {
   const json = accepts(accept, 'application/json')
   const stream = accepts(accept, 'text/event-stream')
   if (!json && !stream) throw mcpError('MCP_ERR_ACCEPT', 'application/json and text/event-stream', JSON.stringify(accept))
@@ -19,14 +22,20 @@ export function checkAcceptsStream ({ headers: { accept } }: FastifyRequest): vo
 }
 
 /**
- * The revision that a request says it speaks (2025-11-25, "Protocol Version Header").
+ * The revision that a request of a legacy client says it speaks (2025-11-25, "Protocol Version Header").
  * @throws MCP_ERR_VERSION
  */
 export function requestRevision ({ headers }: FastifyRequest): string {
   const header = headers[PROTOCOL_VERSION]
   if (header === undefined) return ASSUMED_REVISION
   if (isLegacyRevision(header)) return header
-  throw Object.assign(mcpError('MCP_ERR_VERSION', JSON.stringify(header)), { data: { supported: LEGACY_REVISIONS, requested: header } })
+  // a session is never modern
+  throw unsupportedVersion(header, isModernRevision(header) ? LEGACY_REVISIONS : SERVED_REVISIONS)
+}
+
+/** Tells a client what it could speak instead (2026-07-28, "Versioning", Protocol Version Negotiation). */
+export function unsupportedVersion (requested: unknown, supported: readonly string[] = SERVED_REVISIONS): CodedError {
+  return Object.assign(mcpError('MCP_ERR_VERSION', JSON.stringify(requested)), { data: { supported, requested } })
 }
 
 /** The session id that a request names; `undefined` when it names none. */

@@ -1,6 +1,8 @@
 import { checkInteger, checkMilliseconds } from '@mcp-proxy/protocol'
 import { checkPath, EndpointScope, InMemoryEventStore, Sessions, Ticker, connectSource, endpointPlugin, type EndpointOptions, type EventStore } from '@mcp-proxy/endpoint'
 import type { FastifyPluginAsync } from 'fastify'
+import { dispatch } from './dispatch.js'
+import { modernHandler } from './modern-handler.js'
 import { sessionHandlers } from './session-handlers.js'
 import { statelessHandlers } from './stateless-handlers.js'
 import type { StreamSession } from './session.js'
@@ -9,7 +11,7 @@ import type { StreamSession } from './session.js'
 export interface McpStreamOptions extends EndpointOptions {
   /** The one path of the endpoint, or several that share its sessions. @default '/stream' */
   path?: string | readonly string[] | undefined
-  /** Serve every POST by itself, without sessions: for load balancers that do not stick. @default false */
+  /** Serve legacy clients without sessions too, every POST by itself: for load balancers that do not stick. @default false */
   stateless?: boolean | undefined
   /**
    * Where the streams of all sessions keep what they have sent, so that clients can resume them. `false` keeps nothing.
@@ -37,7 +39,11 @@ const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) =>
   const scope = await EndpointScope.open(fastify, options)
   const { settings } = scope
   const shared = { settings, connect: connectSource(fastify, options), ticker: new Ticker(settings.keepAliveInterval), log: fastify.log }
-  const handlers = stateless
+  const modern = modernHandler(shared)
+  // begun before and awaited behind what legacy clients have open: Fastify waits for one hook after the other
+  let closed: Promise<unknown> | undefined
+  fastify.addHook('preClose', async () => { closed = modern.close().catch((err: unknown) => fastify.log.error({ err }, 'calls did not end cleanly')) })
+  const legacy = stateless
     ? statelessHandlers({ ...shared, onPreClose: close => { fastify.addHook('preClose', close) } })
     : sessionHandlers({
       ...shared,
@@ -47,9 +53,11 @@ const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) =>
       maxStreams: checkInteger('maxStreams', options.maxStreams ?? DEFAULT_MAX_STREAMS, 1),
       retryInterval: checkMilliseconds('retryInterval', options.retryInterval ?? DEFAULT_RETRY_INTERVAL),
     })
+  fastify.addHook('preClose', async () => { await closed })
+  const handlers = dispatch(legacy, modern.post)
   for (const item of paths) scope.route(item, handlers)
 }
 
-/** Serves an MCP server over Streamable HTTP, the transport of revisions 2025-03-26 to 2025-11-25. */
+/** Serves an MCP server over Streamable HTTP, the transport of revisions 2025-03-26 to 2026-07-28. */
 export const mcpStream: FastifyPluginAsync<McpStreamOptions> = endpointPlugin('@mcp-proxy/stream', plugin)
 export default mcpStream

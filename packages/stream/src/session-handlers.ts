@@ -1,9 +1,10 @@
 import { CANCELLED_ID, idKey, mcpError, type Connect, type FastifyBaseLogger, type Message } from '@mcp-proxy/protocol'
-import type { EndpointSettings, EventStore, Handlers, Sessions, Ticker } from '@mcp-proxy/endpoint'
+import { withTraceContext, type EndpointSettings, type EventStore, type Sessions, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { checkBatch, isInitialize, readBody } from './body.js'
+import { checkBatch, isInitialize, type Post } from './body.js'
+import type { LegacyHandlers } from './dispatch.js'
 import { Exchange } from './exchange.js'
-import { SESSION_ID, acceptedKinds, checkAcceptsStream, requestRevision, sessionIdOf } from './headers.js'
+import { SESSION_ID, checkAcceptsStream, requestRevision, sessionIdOf } from './headers.js'
 import { StreamSession } from './session.js'
 
 export interface SessionHandlerOptions {
@@ -18,8 +19,8 @@ export interface SessionHandlerOptions {
   readonly retryInterval: number
 }
 
-/** The endpoint with sessions: `initialize` opens one, its id goes with every request after that, DELETE ends it. */
-export function sessionHandlers ({ settings, connect, ticker, log, sessions, store, maxConnectionAge, maxStreams, retryInterval }: SessionHandlerOptions): Handlers {
+/** The endpoint with sessions, for legacy clients: `initialize` opens one, its id goes with every request after that, DELETE ends it. */
+export function sessionHandlers ({ settings, connect, ticker, log, sessions, store, maxConnectionAge, maxStreams, retryInterval }: SessionHandlerOptions): LegacyHandlers {
   const { principal: principalOf, maxQueuedBytes } = settings
 
   function sessionOf (request: FastifyRequest): StreamSession {
@@ -38,9 +39,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     return session
   }
 
-  function post (request: FastifyRequest, reply: FastifyReply): void {
-    const kinds = acceptedKinds(request)
-    const body = readBody(request)
+  function post (request: FastifyRequest, reply: FastifyReply, { kinds, body }: Post): void {
     const [first] = body.requests
     const opens = first !== undefined && isInitialize(first)
     const known = opens && sessionIdOf(request) === undefined ? undefined : sessionOf(request)
@@ -69,7 +68,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     } else {
       reply.code(202).send()
     }
-    for (const message of body.messages) receive(session, message)
+    for (const message of body.messages) receive(session, withTraceContext(request, message))
   }
 
   async function get (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

@@ -5,7 +5,7 @@ import type { Teardown } from './app.js'
 
 export interface LiveOptions {
   method?: string
-  headers?: Record<string, string>
+  headers?: Record<string, string | string[]>
   body?: object | string
   agent?: Agent
 }

@@ -249,4 +249,3 @@ async function refusesAll (url: string): Promise<boolean> {
     return true
   }
 }
-

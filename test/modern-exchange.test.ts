@@ -112,6 +112,18 @@ t.test('a server that hangs up leaves no call without an answer', async (t) => {
   t.match(answer.json(), { id: 'a', error: { code: -32603, data: { code: 'MCP_ERR_STOPPED' } } })
 })
 
+t.test('a server that hangs up at once is let go all the same', async (t) => {
+  let closed = 0
+  const { app } = await buildFake(t, {
+    connect: (transport) => {
+      void transport.close()
+      return { close: async () => { closed++ } }
+    },
+  })
+  t.equal((await post(app, CALL, headersOf(CALL))).statusCode, 503)
+  t.equal(closed, 1)
+})
+
 t.test('a subscription: the acknowledgement opens the stream, keep-alives hold it, what belongs to it follows', async (t) => {
   const { fake, url } = await startFake(t, { keepAliveInterval: 10 })
   fake.oncall = call => call.notify('notifications/subscriptions/acknowledged', { notifications: { toolsListChanged: true } })

@@ -286,6 +286,16 @@ t.test('an old list is asked for again behind the back of a call', async (t) => 
   await until(async () => (await post(app, sql({ region: 'us' }), bare)).statusCode === 400)
 })
 
+t.test('the tools of a thousand principals are known at most', async (t) => {
+  const { app, fake } = await buildFake(t, { principal: request => String(request.headers['x-me']) })
+  for (let me = 0; me <= 1_000; me++) await post(app, sql({}), headersOf(sql({}), { 'x-me': String(me) }))
+  t.equal(fake.lists.length, 1_001)
+  await passes(t, app, sql({}), headersOf(sql({}), { 'x-me': '1000' }))
+  t.equal(fake.lists.length, 1_001, 'the last is known')
+  await passes(t, app, sql({}), headersOf(sql({}), { 'x-me': '0' }))
+  t.equal(fake.lists.length, 1_002, 'the first is not')
+})
+
 t.test('a client that leaves while the tools are listed has called nothing', async (t) => {
   const { app, fake, url } = await startFake(t, { maxSessions: 1 })
   fake.onlist = () => {}

@@ -34,7 +34,7 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   cors?: boolean | undefined
   /** Bytes of the largest body. @default 10_485_760 */
   bodyLimit?: number | undefined
-  /** Sessions at once; one more is answered with 503. @default 10_000 */
+  /** Sessions at once, and modern requests at once; one more is answered with 503. @default 10_000 */
   maxSessions?: number | undefined
   /** Milliseconds without an open stream or a request before a session ends. `0` is never. @default 1_800_000 */
   idleTimeout?: number | undefined

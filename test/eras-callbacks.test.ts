@@ -4,7 +4,10 @@ import type { Answers, Declared } from './helpers/clients.js'
 
 const EVERYTHING: Declared = { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} }
 const ANSWERS: Answers = {
-  elicit: ({ message, mode }) => mode === 'url' ? undefined : { answer: `told ${message}` },
+  elicit: ({ message, mode }) => {
+    if (message === 'too much') return 'decline'
+    return mode === 'url' ? undefined : { answer: `told ${message}` }
+  },
   sample: params => `sampled ${(params as { messages: Array<{ content: { text: string } }> }).messages[0]?.content.text}`,
   roots: () => [{ uri: 'file:///home/ada', name: 'home' }],
 }
@@ -28,6 +31,14 @@ const FEATURES: ReadonlyMap<string, Feature> = new Map<string, Feature>([
     if (pair.client === 'legacy') t.equal(calls.length, 1, 'a legacy client calls once')
     if (pair.client === 'modern') t.equal(new Set(calls.map(({ id }) => id)).size, tool === 'askTwice' ? 3 : 2, 'a modern client calls again after each round')
   }]),
+  ['a user who declines', async (t, client) => {
+    t.equal(await client.text('askForm', { say: 'too much' }), '{"form":"decline"}')
+  }],
+  ['the server knows what this client can do', async (t, client) => {
+    const { name, capabilities } = JSON.parse(await client.text('client')) as { name: string, capabilities: Declared }
+    t.equal(name, 'test-client')
+    t.match(capabilities, { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} })
+  }],
   ['a prompt asks', async (t, client) => {
     t.match(await client.sdk.getPrompt({ name: 'ask' }), { messages: [{ content: { text: 'told prompt' } }] })
   }],
@@ -46,7 +57,8 @@ const UNABLE: ReadonlyMap<string, Feature> = new Map([
     t.match(answer instanceof Error ? answer.message : JSON.stringify(answer), /elicitation/i, 'which says what is missing')
     t.strictSame(client.wire.asked, [])
     if (pair.client === 'modern' && pair.child === 'modern') t.match(client.wire.answerTo('tools/call'), { error: { code: -32021, data: { requiredCapabilities: { elicitation: {} } } } })
-    t.equal(await client.text('echo', { text: 'alive' }), 'alive')
+    const { capabilities } = JSON.parse(await client.text('client')) as { capabilities: Declared }
+    t.strictSame([capabilities.elicitation, capabilities.sampling, capabilities.roots], [undefined, undefined, undefined], 'the server is told of nothing')
   }],
 ] satisfies Array<[string, Feature]>)
 

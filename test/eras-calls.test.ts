@@ -43,6 +43,10 @@ const FEATURES: ReadonlyMap<string, Feature> = new Map<string, Feature>([
     await client.call('logs', { label: 'later' })
     t.strictSame(logs(client, 'later'), [], 'for the one request alone')
   }],
+  ['ping', async (t, client, pair) => {
+    if (pair.client === 'legacy') t.match(await client.sdk.ping(), {})
+    else await t.rejects(client.sdk.ping(), 'the modern era has none')
+  }],
   ['cancellation reaches the server', async (t, client, { title }) => {
     const label = `wait ${title}`
     const left = new AbortController()

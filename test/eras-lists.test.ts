@@ -46,6 +46,11 @@ const FEATURES: ReadonlyMap<string, Feature> = new Map<string, Feature>([
     t.match(_meta, { 'example.com/kept': TEXT })
     t.strictSame(content, [{ type: 'text', text: TEXT }])
   }],
+  ['what a request carries beside its parameters', async (t, client) => {
+    const meta = { 'example.com/kept': TEXT, traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' }
+    const { content: [{ text }] } = await client.request('tools/call', { name: 'meta', arguments: {}, _meta: meta }) as { content: [{ text: string }] }
+    t.strictSame(JSON.parse(text), meta, 'all of it, and nothing of the other era')
+  }],
   ['pages: the cursor comes back as it was', async (t, client) => {
     const first = await client.request('resources/list', {}) as { resources: object[], nextCursor: string }
     t.match(first.resources, [{ uri: 'eras://text' }])

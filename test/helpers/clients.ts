@@ -32,9 +32,11 @@ export interface CallOptions {
 export interface Answers {
   sample?: (params: unknown) => string
   /** `undefined` accepts without saying anything, as it is with a URL. */
-  elicit?: (params: { message: string, mode?: string | undefined }) => Record<string, string | number | boolean> | undefined
+  elicit?: (params: { message: string, mode?: string | undefined }) => Content | 'decline' | undefined
   roots?: () => Array<{ uri: string, name: string }>
 }
+
+type Content = Record<string, string | number | boolean>
 
 export interface OpenOptions {
   sdk?: Sdk
@@ -136,7 +138,7 @@ export async function openStdio (t: Teardown, { command, env = {}, sdk = 'v1', c
 function clientV1 (capabilities: Declared, { sample, elicit, roots }: Answers): ClientV1 {
   const client = new ClientV1(CLIENT_INFO, { capabilities })
   if (sample !== undefined) client.setRequestHandler(CreateMessageRequestSchema, ({ params }) => sampled(sample(params)))
-  if (elicit !== undefined) client.setRequestHandler(ElicitRequestSchema, ({ params }) => accepted(elicit(params)))
+  if (elicit !== undefined) client.setRequestHandler(ElicitRequestSchema, ({ params }) => elicited(elicit(params)))
   if (roots !== undefined) client.setRequestHandler(ListRootsRequestSchema, () => ({ roots: roots() }))
   return client
 }
@@ -146,7 +148,7 @@ const MODES = { v2: 'legacy', 'v2-auto': 'auto', 'v2-pinned': { pin: '2026-07-28
 function clientV2 (capabilities: Declared, { sample, elicit, roots }: Answers, sdk: Exclude<Sdk, 'v1'>): ClientV2 {
   const client = new ClientV2(CLIENT_INFO, { capabilities, versionNegotiation: { mode: MODES[sdk] } })
   if (sample !== undefined) client.setRequestHandler('sampling/createMessage', ({ params }) => sampled(sample(params)))
-  if (elicit !== undefined) client.setRequestHandler('elicitation/create', ({ params }) => accepted(elicit(params)))
+  if (elicit !== undefined) client.setRequestHandler('elicitation/create', ({ params }) => elicited(elicit(params)))
   if (roots !== undefined) client.setRequestHandler('roots/list', () => ({ roots: roots() }))
   return client
 }
@@ -155,7 +157,8 @@ function sampled (text: string): { model: string, role: 'assistant', content: { 
   return { model: 'test-model', role: 'assistant', content: { type: 'text', text } }
 }
 
-function accepted (content: Record<string, string | number | boolean> | undefined): { action: 'accept', content?: Record<string, string | number | boolean> } {
+function elicited (content: ReturnType<Required<Answers>['elicit']>): { action: 'accept' | 'decline', content?: Content } {
+  if (content === 'decline') return { action: 'decline' }
   return content === undefined ? { action: 'accept' } : { action: 'accept', content }
 }
 

@@ -22,9 +22,12 @@ const require = createRequire(import.meta.url)
 const SUITE = fromPackage('@modelcontextprotocol/conformance', 'dist/index.js')
 const RESULTS = /^server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z$/
 
-/** Serves the fixture by the SDK's own HTTP transport. */
-export async function serveDirectly (t: Teardown, options: readonly string[]): Promise<string> {
-  const server = spawn(process.execPath, [fixture('conformance-server.mjs'), '--http', ...options], { stdio: ['pipe', 'pipe', 'inherit'] })
+/** A server of `test/fixtures`. With `--http` it serves itself. */
+export type ConformanceServer = 'conformance-server.mjs' | 'modern-server.mjs'
+
+/** Serves a fixture by its SDK's own HTTP transport. */
+export async function serveDirectly (t: Teardown, options: readonly string[], program: ConformanceServer = 'conformance-server.mjs'): Promise<string> {
+  const server = spawn(process.execPath, [fixture(program), '--http', ...options], { stdio: ['pipe', 'pipe', 'inherit'] })
   const exited = once(server, 'exit')
   t.teardown(async () => {
     server.stdin.end()
@@ -35,8 +38,8 @@ export async function serveDirectly (t: Teardown, options: readonly string[]): P
 }
 
 /** Serves the same fixture through the proxy, with its default isolation. */
-export async function serveThroughProxy (t: Teardown, options: readonly string[]): Promise<string> {
-  const { url } = await startProxy(t, { command: [process.execPath, fixture('conformance-server.mjs'), ...options] })
+export async function serveThroughProxy (t: Teardown, options: readonly string[], program: ConformanceServer = 'conformance-server.mjs'): Promise<string> {
+  const { url } = await startProxy(t, { command: [process.execPath, fixture(program), ...options] })
   return `${url}/stream`
 }
 
@@ -75,6 +78,19 @@ export async function requiredScenarios (revision: string): Promise<string[]> {
   const list = await readFile(fromPackage('@modelcontextprotocol/conformance', `requirements/${revision}.yaml`), 'utf8')
   const [, server = ''] = /^server:\n((?: {2}- .+\n)+)/m.exec(list) ?? []
   return [...server.matchAll(/- (\S+)/g)].map(([, name]) => String(name))
+}
+
+/** What a check says that failed or warned. */
+export function failures (checks: readonly Check[], statuses: ReadonlyArray<Check['status']> = ['FAILURE']): string[] {
+  return checks.filter(({ status }) => statuses.includes(status)).map(({ id, status, errorMessage }) => `${status} ${id}: ${errorMessage ?? ''}`)
+}
+
+/** Checks that fail or warn only through the proxy, and those that pass only without it; some may turn into a remark. */
+export function worse (proxied: readonly Check[], direct: readonly Check[], mayNotApply: ReadonlyMap<string, string> = new Map()): string[] {
+  const known = new Set(direct.map(({ id, status }) => `${status} ${id}`))
+  const added = proxied.filter(({ id, status }) => !known.has(`${status} ${id}`))
+  const lost = direct.filter(({ id, status }) => status === 'SUCCESS' && !proxied.some(check => check.id === id && (check.status !== 'INFO' || mayNotApply.has(id))))
+  return [...failures(added, ['FAILURE', 'WARNING', 'SKIPPED']), ...lost.map(({ id }) => `not judged ${id}`)]
 }
 
 async function readChecks (file: string): Promise<readonly Check[]> {

@@ -1,0 +1,107 @@
+import type { Test } from 'tap'
+import { fixture, lean, startProxy, type ProxyOptions, type Teardown } from './app.js'
+import { openClient, openStdio, type Answers, type Declared, type OpenClient, type Over, type Sdk } from './clients.js'
+
+/** Which of the two ways of MCP somebody speaks: `modern` is 2026-07-28, `legacy` all before. */
+export type Era = 'legacy' | 'modern'
+
+interface Client {
+  readonly sdk: Sdk
+  readonly over: Over
+  /** What it speaks with the proxy, which serves both over stream. */
+  readonly era: Era
+}
+
+/** A server and the eras that it knows. */
+export interface Child {
+  readonly name: 'legacy' | 'modern' | 'dual'
+  readonly command: readonly string[]
+  readonly eras: readonly Era[]
+}
+
+/** A client in front of a server, with the proxy or nothing between them. */
+export interface Pair {
+  readonly title: string
+  /** What the client speaks. */
+  readonly client: Era
+  readonly server: Child['name']
+  /** What the server speaks. */
+  readonly child: Era
+  readonly proxied: boolean
+  readonly open: (t: Teardown, options: { capabilities?: Declared, answers?: Answers }) => Promise<OpenClient>
+}
+
+export const CLIENTS: readonly Client[] = [
+  { sdk: 'v1', over: 'stream', era: 'legacy' },
+  { sdk: 'v1', over: 'sse', era: 'legacy' },
+  { sdk: 'v2', over: 'stream', era: 'legacy' },
+  { sdk: 'v2-auto', over: 'stream', era: 'modern' },
+  // this transport is one of 2024-11-05
+  { sdk: 'v2-auto', over: 'sse', era: 'legacy' },
+  { sdk: 'v2-pinned', over: 'stream', era: 'modern' },
+]
+
+const server = (name: string, ...options: string[]): readonly string[] => lean([process.execPath, fixture(name), ...options])
+
+export const CHILDREN: readonly Child[] = [
+  { name: 'legacy', command: server('eras-legacy.mjs'), eras: ['legacy'] },
+  { name: 'modern', command: server('eras-modern.mjs'), eras: ['modern'] },
+  { name: 'dual', command: server('eras-modern.mjs', '--dual'), eras: ['legacy', 'modern'] },
+]
+
+export function childNamed (name: Child['name']): Child {
+  const child = CHILDREN.find(child => child.name === name)
+  if (child === undefined) throw new Error(`there is no server ${name}`)
+  return child
+}
+
+/** Eras in which each SDK can speak with a server, the best first. */
+const SPEAKS: Readonly<Record<Sdk, readonly Era[]>> = { v1: ['legacy'], v2: ['legacy'], 'v2-auto': ['modern', 'legacy'], 'v2-pinned': ['modern'] }
+
+/** What is to be seen with a client, whatever is behind it; what depends on the eras looks at the pair. */
+export type Feature = (t: Test, client: OpenClient, pair: Pair) => Promise<void>
+
+/** Pairs that need no proxy: what the SDKs do among themselves. */
+export function directPairs (child: Child): Pair[] {
+  const sdks = Object.entries(SPEAKS) as Array<[Sdk, readonly Era[]]>
+  return sdks.flatMap(([sdk, eras]) => {
+    const era = eras.find(era => child.eras.includes(era))
+    if (era === undefined) return []
+    const open: Pair['open'] = (t, options) => openStdio(t, { command: child.command, sdk, ...options })
+    return [{ title: `SDK ${sdk} and nothing before a ${child.name} server`, server: child.name, client: era, child: era, proxied: false, open }]
+  })
+}
+
+/** All clients before one proxy. */
+export async function proxiedPairs (t: Teardown, child: Child, options: Omit<ProxyOptions, 'command'> = {}): Promise<Pair[]> {
+  const { url } = await startProxy(t, { command: child.command, closeGrace: 0, ...options })
+  return CLIENTS.map(({ sdk, over, era }) => ({
+    title: `SDK ${sdk} over ${over} before a ${child.name} server`,
+    server: child.name,
+    client: era,
+    // a server that knows both is asked in the newer one
+    child: child.eras.at(-1) ?? 'legacy',
+    proxied: true,
+    open: (t, opened) => openClient(t, over, url, { sdk, ...opened }),
+  }))
+}
+
+/** Looks at each feature with each pair, one after the other: what others cause could be seen too. */
+export async function lookAtAll (t: Test, features: ReadonlyMap<string, Feature>, options: { capabilities?: Declared, answers?: Answers } = {}): Promise<void> {
+  for (const child of CHILDREN) {
+    await t.test(`a ${child.name} server`, async (t) => {
+      for (const pair of [...directPairs(child), ...await proxiedPairs(t, child)]) {
+        await t.test(pair.title, async (t) => {
+          const client = await pair.open(t, options)
+          t.equal(eraOf(client), pair.client, 'the era that the client speaks')
+          for (const [name, look] of features) await t.test(name, { timeout: 10_000 }, async t => await look(t, client, pair))
+        })
+      }
+    })
+  }
+}
+
+/** A client that has sent `initialize` lives in the legacy era. */
+function eraOf ({ wire }: OpenClient): Era {
+  return wire.sent.some(({ method }) => method === 'initialize') ? 'legacy' : 'modern'
+}

@@ -2,6 +2,7 @@ export { MCP_ERROR_CODES, checkInteger, checkMilliseconds, mcpError, toRpcError,
 export type { FastifyBaseLogger, FastifyRequest } from './fastify.js'
 export * from './json-rpc.js'
 export { guessEnvelope, idKey, type Envelope, type MessageKind } from './envelope.js'
+export { admitsLevel, isLogLevel, mostVerbose } from './log-levels.js'
 export { CANCELLED_ID, Message, PROGRESS_TOKEN, REQUEST_PROGRESS_TOKEN, type Path } from './message.js'
 export type { Members } from './members.js'
 export * from './request-meta.js'

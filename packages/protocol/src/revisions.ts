@@ -37,3 +37,6 @@ export function isLegacyRevision (value: unknown): value is LegacyRevision {
 export function isModernRevision (value: unknown): value is ModernRevision {
   return (MODERN_REVISIONS as readonly unknown[]).includes(value)
 }
+
+/** The name under which the proxy introduces itself to a server that need not know the client. */
+export const PROXY_INFO: Readonly<Record<'name' | 'version', string>> = { name: 'mcp-proxy', version: '0.1.0' }

@@ -1,6 +1,5 @@
-import { CANCELLED_ID, Message, REQUEST_PROGRESS_TOKEN, idKey, type Path } from '@mcp-proxy/protocol'
+import { CANCELLED_ID, Message, REQUEST_PROGRESS_TOKEN, idKey, isLogLevel, mostVerbose, type Path } from '@mcp-proxy/protocol'
 import { answerInitialize } from './handshake.js'
-import { isLogLevel, mostVerbose } from './log-levels.js'
 import type { Hub } from './hub.js'
 import type { Peer } from './peer.js'
 

@@ -1,7 +1,4 @@
-import { LATEST_LEGACY_REVISION, METHOD_NOT_FOUND, Message, isLegacyRevision } from '@mcp-proxy/protocol'
-
-/** The name under which the bridge introduces itself to a server that many clients share. */
-const CLIENT_INFO = { name: 'mcp-proxy', version: '0.1.0' }
+import { LATEST_LEGACY_REVISION, METHOD_NOT_FOUND, Message, PROXY_INFO, isLegacyRevision } from '@mcp-proxy/protocol'
 
 export const INITIALIZED: Message = Message.notification('notifications/initialized')
 
@@ -10,7 +7,7 @@ export const INITIALIZED: Message = Message.notification('notifications/initiali
  * not be told apart between clients.
  */
 export function sharedInitialize (): string {
-  return JSON.stringify({ protocolVersion: LATEST_LEGACY_REVISION, capabilities: {}, clientInfo: CLIENT_INFO })
+  return JSON.stringify({ protocolVersion: LATEST_LEGACY_REVISION, capabilities: {}, clientInfo: PROXY_INFO })
 }
 
 /**

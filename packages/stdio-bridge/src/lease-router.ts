@@ -1,6 +1,5 @@
-import { CANCELLED_ID, METHOD_NOT_FOUND, Message, idKey, mcpError, toRpcError, type CodedError, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
+import { CANCELLED_ID, METHOD_NOT_FOUND, Message, idKey, isLogLevel, mcpError, toRpcError, type CodedError, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
 import { INITIALIZED, answerInitialize, declaresCallbacks } from './handshake.js'
-import { isLogLevel } from './log-levels.js'
 import { pass } from './pass.js'
 import { Peer } from './peer.js'
 import type { Lease, LeaseEnd, WarmPool } from './warm-pool.js'

@@ -1,5 +1,4 @@
-import { CANCELLED_ID, Message, METHOD_NOT_FOUND, PROGRESS_TOKEN, guessEnvelope, idKey, mcpError, toRpcError } from '@mcp-proxy/protocol'
-import { admitsLevel } from './log-levels.js'
+import { CANCELLED_ID, Message, METHOD_NOT_FOUND, PROGRESS_TOKEN, admitsLevel, guessEnvelope, idKey, mcpError, toRpcError } from '@mcp-proxy/protocol'
 import type { Hub } from './hub.js'
 import type { Peer } from './peer.js'
 

@@ -23,7 +23,7 @@ export interface LegacyServer {
   readonly initializeAnswer: Message
   /** Nobody else uses it: what it asks and logs is about this request. */
   readonly alone: boolean
-  /** Joins the party that the request comes from. It does not shake hands again. Closing the connection gives the server back; what is open is cancelled. */
+  /** Joins the party that the request comes from. It does not shake hands again. Closing the connection gives the server back; what is open is cancelled. Each server is joined once, also when it is not wanted any more. */
   readonly connect: (transport: Transport) => Connection
 }
 

@@ -1,0 +1,56 @@
+import type { CodedError } from '../errors.js'
+import type { Message } from '../message.js'
+import type { Connection, SendOptions, Transport } from '../transport.js'
+import type { LegacyServer, LegacySource, Need } from './legacy-source.js'
+import type { ConnectContext } from '../transport.js'
+
+/** What happens to whom a server was lent to. */
+export interface Borrower {
+  /** There is one; nothing of it has been heard yet. */
+  readonly serve: (server: LegacyServer) => void
+  readonly receive: (message: Message, options: SendOptions | undefined) => void | Promise<void>
+  /** There is none, or none any more. */
+  readonly fail: (error: CodedError | undefined) => void
+}
+
+/** A server of a source, from the wish for one until it is given back. */
+export class BorrowedServer {
+  readonly #wanted = new AbortController()
+  readonly #borrower: Borrower
+  readonly #transport: Transport
+  #connection: Connection | undefined
+
+  constructor (borrower: Borrower) {
+    this.#borrower = borrower
+    this.#transport = {
+      send: (message, options) => this.#wanted.signal.aborted ? undefined : borrower.receive(message, options),
+      close: () => { if (!this.#wanted.signal.aborted) borrower.fail(undefined) },
+    }
+  }
+
+  /** @throws CodedError, where the source does at once */
+  borrow (source: LegacySource, need: Omit<Need, 'signal'>, context: ConnectContext): void {
+    const opened = source.open({ ...need, signal: this.#wanted.signal }, context)
+    // what is there at once is used at once
+    if (!('then' in opened)) this.#serve(opened)
+    else opened.then(server => this.#serve(server)).catch((error: CodedError) => { if (!this.#wanted.signal.aborted) this.#borrower.fail(error) })
+  }
+
+  tell (message: Message): void {
+    this.#transport.onmessage?.(message)
+  }
+
+  /** Gives it back, or does not want it any more. What is open on it is cancelled; nothing is heard of it. */
+  giveBack (): void {
+    if (this.#wanted.signal.aborted) return
+    this.#wanted.abort()
+    void this.#connection?.close()
+  }
+
+  #serve (server: LegacyServer): void {
+    this.#connection = server.connect(this.#transport)
+    // it came too late
+    if (this.#wanted.signal.aborted) void this.#connection.close()
+    else this.#borrower.serve(server)
+  }
+}

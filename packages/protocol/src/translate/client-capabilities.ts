@@ -1,0 +1,75 @@
+import { mcpError, type CodedError } from '../errors.js'
+import { CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, isObject } from '../request-meta.js'
+import { LATEST_LEGACY_REVISION, PROXY_INFO } from '../revisions.js'
+import { canonicalJson } from './canonical.js'
+
+/** A JSON object that has been read. */
+export type JsonObject = Readonly<Record<string, unknown>>
+
+/** What lets a server ask the client something. */
+const CALLBACKS = ['elicitation', 'sampling', 'roots'] as const
+
+/** Not the tasks of a handshake, which only 2025-11-25 has (2026-07-28: an extension). */
+const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks'
+
+/** What a request declares that its client can do. */
+export function capabilitiesOf (meta: JsonObject): JsonObject {
+  const capabilities = meta[CLIENT_CAPABILITIES_KEY]
+  return isObject(capabilities) ? capabilities : {}
+}
+
+export function declaresCallback (capabilities: JsonObject): boolean {
+  return CALLBACKS.some(name => isObject(capabilities[name]))
+}
+
+/**
+ * Parameters of `initialize`, as JSON text, by which a server gets to know the client of a request. Equal clients have
+ * equal texts. `undefined` when the client cannot be asked anything: any introduction will do then.
+ */
+export function introductionOf (meta: JsonObject): string | undefined {
+  const declared = capabilitiesOf(meta)
+  if (!declaresCallback(declared)) return undefined
+  const { tasks: _, extensions, ...capabilities } = declared
+  const { [TASKS_EXTENSION]: __, ...others } = isObject(extensions) ? extensions : {}
+  return canonicalJson({
+    protocolVersion: LATEST_LEGACY_REVISION,
+    capabilities: Object.keys(others).length === 0 ? capabilities : { ...capabilities, extensions: others },
+    clientInfo: readClientInfo(meta),
+  })
+}
+
+function readClientInfo (meta: JsonObject): JsonObject {
+  const info = meta[CLIENT_INFO_KEY]
+  return isObject(info) && typeof info['name'] === 'string' && typeof info['version'] === 'string' ? info : PROXY_INFO
+}
+
+/** The capability that a request of a server takes: its name, and the feature where the name alone does not do. */
+export type Capability = readonly [name: string, feature?: string]
+
+/** The capability that a request of a server takes; `undefined` when modern clients cannot be asked it at all. */
+export function capabilityFor (method: string, params: JsonObject = {}): Capability | undefined {
+  switch (method) {
+    case 'elicitation/create':
+      return ['elicitation', params['mode'] === 'url' ? 'url' : 'form']
+    case 'sampling/createMessage':
+      // 2025-11-25, "Sampling": tools only for clients that declare them
+      return params['tools'] === undefined && params['toolChoice'] === undefined ? ['sampling'] : ['sampling', 'tools']
+    case 'roots/list':
+      return ['roots']
+    default:
+      return undefined
+  }
+}
+
+export function declares (capabilities: JsonObject, [name, feature]: Capability): boolean {
+  const declared = capabilities[name]
+  if (!isObject(declared)) return false
+  // `elicitation: {}` is form only (2026-07-28, "Elicitation", Capabilities)
+  return feature === undefined || isObject(declared[feature]) || (feature === 'form' && declared['url'] === undefined)
+}
+
+/** MCP_ERR_CAPABILITY, which tells the client what to declare. */
+export function missingCapability ([name, feature]: Capability): CodedError {
+  const requiredCapabilities = { [name]: feature === undefined ? {} : { [feature]: {} } }
+  return Object.assign(mcpError('MCP_ERR_CAPABILITY', feature === undefined ? name : `${name}.${feature}`), { data: { requiredCapabilities } })
+}

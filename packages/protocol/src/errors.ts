@@ -34,6 +34,7 @@ const table = {
   MCP_ERR_SESSION_ENDED: [404, -32000, 'The session has ended'],
   MCP_ERR_SESSION_LIMIT: [503, -32000, 'All %d sessions are in use: try again later'],
   MCP_ERR_STREAM_LIMIT: [503, -32000, 'This session has %d streams open: end one of them'],
+  MCP_ERR_SUBSCRIPTION_LIMIT: [503, -32000, 'This session is subscribed to %d resources: unsubscribe from one of them'],
   MCP_ERR_EVENT_NOT_FOUND: [400, -32600, 'The stream of this Last-Event-ID cannot be resumed'],
   MCP_ERR_CLOSING: [503, -32000, 'The server is shutting down'],
 

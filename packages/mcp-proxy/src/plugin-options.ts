@@ -1,5 +1,5 @@
 import type { ConnectContext } from '@mcp-proxy/protocol'
-import type { ChildEnv, EnvironmentPolicy, Isolation, WarmOptions } from '@mcp-proxy/stdio-bridge'
+import type { ChildEnv, EnvironmentPolicy, Isolation, UpstreamEra, WarmOptions } from '@mcp-proxy/stdio-bridge'
 import type { AllowedOrigins } from '@mcp-proxy/endpoint'
 import type { McpProxyOptions } from './plugin.js'
 import { SettingError, type Settings } from './settings.js'
@@ -24,6 +24,11 @@ export function pluginOptions (settings: Settings, command: string | readonly st
     cwd: settings.cwd,
     environment: readEnvironment(settings.environment),
     isolation: settings.isolation as Isolation | undefined,
+    upstreamEra: settings['upstream-era'] as UpstreamEra | undefined,
+    probeTimeout: settings['probe-timeout'],
+    parkTimeout: settings['park-timeout'],
+    maxParkedCalls: settings['max-parked-calls'],
+    stateKey: settings['state-key'],
     startTimeout: settings['start-timeout'],
     requestTimeout: settings['request-timeout'],
     stopTimeout: settings['stop-timeout'],

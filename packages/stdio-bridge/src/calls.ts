@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { REQUEST_PROGRESS_TOKEN, idKey, type Message } from '@mcp-proxy/protocol'
+import { LOG_LEVEL_KEY, REQUEST_PROGRESS_TOKEN, idKey, metaOf, type Message } from '@mcp-proxy/protocol'
 import type { Peer } from './peer.js'
 
 /** A client's request that a child is working on. */
@@ -16,6 +16,8 @@ export interface Call {
   readonly since: number
   /** `Date.now()` at which it is given up; `Infinity` is never. */
   deadline: number
+  /** It asks for log messages of its own (2026-07-28, "Logging"). */
+  readonly logs: boolean
   /** Called when the call has failed, whatever the reason. */
   readonly onfailure: (() => void) | undefined
 }
@@ -39,6 +41,7 @@ export class Calls {
   readonly #options: CallsOptions
   readonly #byId = new Map<string, Call>()
   readonly #byToken = new Map<string, Call>()
+  readonly #logging = new Set<Call>()
   // ids that cannot be guessed: a child that reads JSON loosely must not be talked into answering somebody else's call
   #next = randomInt(2 ** 30)
 
@@ -47,6 +50,13 @@ export class Calls {
   }
 
   get size (): number { return this.#byId.size }
+
+  /** The call that is open, when it is the only one. */
+  get only (): Call | undefined {
+    if (this.#byId.size !== 1) return undefined
+    const [call] = this.#byId.values()
+    return call
+  }
 
   open (peer: Peer, request: Message, { onfailure, timeout = this.#options.timeout }: { onfailure?: (() => void) | undefined, timeout?: number | undefined } = {}): Call {
     const id = String(this.#next++)
@@ -59,8 +69,10 @@ export class Calls {
       progressToken: readProgressToken(request),
       since,
       deadline: this.#deadline(since, since, timeout),
+      logs: wantsLogs(request),
       onfailure,
     }
+    if (call.logs) this.#logging.add(call)
     this.#byId.set(id, call)
     peer.calls.set(call.rawId, call)
     const token = this.tokenOf(call)
@@ -83,8 +95,12 @@ export class Calls {
     return token === undefined ? undefined : this.#byToken.get(token)
   }
 
+  /** Open calls that ask for log messages. */
+  get logging (): ReadonlySet<Call> { return this.#logging }
+
   close (call: Call): void {
     this.#byId.delete(call.id)
+    if (call.logs) this.#logging.delete(call)
     if (call.peer.calls.get(call.rawId) === call) call.peer.calls.delete(call.rawId)
     const token = this.tokenOf(call)
     if (token !== undefined && this.#byToken.get(token) === call) this.#byToken.delete(token)
@@ -108,9 +124,15 @@ export class Calls {
   }
 
   #deadline (since: number, now: number, timeout: number): number {
+    if (timeout === Infinity) return Infinity
     const { total } = this.#options
     return Math.min(timeout === 0 ? Infinity : now + timeout, total === 0 ? Infinity : since + total)
   }
+}
+
+/** Whether a request asks for log messages: those of modern clients do, one by one. */
+export function wantsLogs (request: Message): boolean {
+  return Object.hasOwn(metaOf(request), LOG_LEVEL_KEY)
 }
 
 function readProgressToken (request: Message): string | undefined {

@@ -1,5 +1,6 @@
 import { CANCELLED_ID, Message, REQUEST_PROGRESS_TOKEN, idKey, isLogLevel, mostVerbose, type Path } from '@mcp-proxy/protocol'
 import { answerInitialize } from './handshake.js'
+import { LISTEN } from './listens.js'
 import type { Hub } from './hub.js'
 import type { Peer } from './peer.js'
 
@@ -11,6 +12,12 @@ export function fromClient (hub: Hub, peer: Peer, message: Message): void {
 }
 
 function request (hub: Hub, peer: Peer, message: Message): void {
+  if (hub.modern) {
+    if (message.method !== LISTEN) forward(hub, peer, message)
+    // what the proxy does not know of is the server's to keep
+    else if (!hub.listens.open(peer, message)) forward(hub, peer, message, { timeout: Infinity })
+    return
+  }
   switch (message.method) {
     case 'initialize':
       if (hub.initializeAnswer === undefined) forward(hub, peer, message)
@@ -30,9 +37,14 @@ function request (hub: Hub, peer: Peer, message: Message): void {
   }
 }
 
-function forward (hub: Hub, peer: Peer, message: Message, edits: Array<readonly [Path, string]> = [], onfailure?: () => void): void {
-  const timeout = message.method === 'initialize' ? hub.settings.startTimeout : undefined
-  const call = hub.calls.open(peer, message, { onfailure, timeout })
+interface Forwarding {
+  readonly edits?: Array<readonly [Path, string]>
+  readonly onfailure?: (() => void) | undefined
+  readonly timeout?: number | undefined
+}
+
+function forward (hub: Hub, peer: Peer, message: Message, { edits = [], onfailure, timeout }: Forwarding = {}): void {
+  const call = hub.calls.open(peer, message, { onfailure, timeout: message.method === 'initialize' ? hub.settings.startTimeout : timeout })
   const token = hub.calls.tokenOf(call)
   if (token !== undefined) edits.push([REQUEST_PROGRESS_TOKEN, token])
   hub.send(message.rewrite(call.id, edits))
@@ -47,7 +59,7 @@ function setLevel (hub: Hub, peer: Peer, message: Message): void {
   peer.logLevel = level
   // others may want to hear more than this client does; what it does not want is filtered on the way back
   const lowest = mostVerbose([...hub.peers].map(other => other.logLevel))
-  forward(hub, peer, message, [[['params', 'level'], JSON.stringify(lowest)]])
+  forward(hub, peer, message, { edits: [[['params', 'level'], JSON.stringify(lowest)]] })
 }
 
 function subscribe (hub: Hub, peer: Peer, message: Message): void {
@@ -58,7 +70,7 @@ function subscribe (hub: Hub, peer: Peer, message: Message): void {
   }
   // counted from now on: somebody else may unsubscribe before the answer is here
   const added = hub.subscriptions.add(uri, peer)
-  forward(hub, peer, message, [], added ? () => { hub.subscriptions.remove(uri, peer) } : undefined)
+  forward(hub, peer, message, { onfailure: added ? () => { hub.subscriptions.remove(uri, peer) } : undefined })
 }
 
 function unsubscribe (hub: Hub, peer: Peer, message: Message): void {
@@ -82,6 +94,7 @@ function notification (hub: Hub, peer: Peer, message: Message): void {
       return
     case 'notifications/cancelled': {
       const rawId = idKey(message.raw(CANCELLED_ID) ?? '')
+      if (rawId !== undefined && hub.listens.close(peer, rawId)) return
       const call = rawId === undefined ? undefined : peer.calls.get(rawId)
       if (call === undefined) return
       hub.calls.close(call)

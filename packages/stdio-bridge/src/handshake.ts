@@ -1,4 +1,4 @@
-import { LATEST_LEGACY_REVISION, METHOD_NOT_FOUND, Message, PROXY_INFO, isLegacyRevision } from '@mcp-proxy/protocol'
+import { CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, LATEST_LEGACY_REVISION, LATEST_MODERN_REVISION, METHOD_NOT_FOUND, Message, PROTOCOL_VERSION_KEY, PROXY_INFO, isLegacyRevision } from '@mcp-proxy/protocol'
 
 export const INITIALIZED: Message = Message.notification('notifications/initialized')
 
@@ -8,6 +8,13 @@ export const INITIALIZED: Message = Message.notification('notifications/initiali
  */
 export function sharedInitialize (): string {
   return JSON.stringify({ protocolVersion: LATEST_LEGACY_REVISION, capabilities: {}, clientInfo: PROXY_INFO })
+}
+
+/** Parameters of `server/discover`, as JSON text: the bridge itself asks. */
+export function discoverParams (): string {
+  return JSON.stringify({
+    _meta: { [PROTOCOL_VERSION_KEY]: LATEST_MODERN_REVISION, [CLIENT_INFO_KEY]: PROXY_INFO, [CLIENT_CAPABILITIES_KEY]: {} }
+  })
 }
 
 /**
@@ -30,7 +37,7 @@ export function declaresCallbacks (initialize: Message): boolean {
 }
 
 /** The first request of clients that also speak the revision without sessions (2026-07-28). */
-const DISCOVER = 'server/discover'
+export const DISCOVER = 'server/discover'
 
 /**
  * Answers what a client may ask before it shakes hands, and what says nothing about the child that it needs: a ping

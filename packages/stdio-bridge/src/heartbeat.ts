@@ -1,3 +1,4 @@
+import { DISCOVER, discoverParams } from './handshake.js'
 import type { Child } from './child.js'
 import type { Hub } from './hub.js'
 
@@ -31,7 +32,9 @@ export class Heartbeat {
       return
     }
     const asked = Date.now()
-    own.call('ping', '{}', pingTimeout).then(() => this.#schedule(), () => {
+    // revision 2026-07-28 has no ping
+    const asking = this.#hub.modern ? own.call(DISCOVER, discoverParams(), pingTimeout) : own.call('ping', '{}', pingTimeout)
+    asking.then(() => this.#schedule(), () => {
       // not read because its reader is slow, or busy saying other things: it lives
       if (this.#child.paused || this.#hub.heardAt >= asked) this.#schedule()
       else if (!this.#stopped) this.#kill()

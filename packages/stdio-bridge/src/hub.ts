@@ -1,8 +1,10 @@
 import { Message, mcpError, toRpcError, type CodedError, type FastifyBaseLogger, type SendOptions } from '@mcp-proxy/protocol'
 import { Calls, type Call } from './calls.js'
+import { Listens } from './listens.js'
 import { OwnCalls } from './own-calls.js'
 import { Subscriptions } from './subscriptions.js'
 import type { Child } from './child.js'
+import type { ServerEra } from './server-era.js'
 import type { BridgeEvents } from './events.js'
 import type { BridgeSettings } from './options.js'
 import type { Peer } from './peer.js'
@@ -11,6 +13,8 @@ export interface HubOptions {
   readonly settings: BridgeSettings
   readonly log: FastifyBaseLogger
   readonly events: BridgeEvents
+  /** How the server is to be spoken to; shared by all children of a bridge. */
+  readonly era: ServerEra
   /** One client has the child to itself: its own handshake goes through, and whatever the child says is meant for it. */
   readonly exclusive: boolean
 }
@@ -21,9 +25,12 @@ export class Hub {
   readonly log: FastifyBaseLogger
   readonly events: BridgeEvents
   readonly exclusive: boolean
+  readonly era: ServerEra
   readonly peers: Set<Peer> = new Set()
   readonly calls: Calls
   readonly subscriptions: Subscriptions = new Subscriptions()
+  /** Subscriptions of clients of a server without handshake. */
+  readonly listens: Listens
   readonly own: OwnCalls
   child: Child | undefined
   /** What the child that was lost last had written to stderr. */
@@ -34,20 +41,27 @@ export class Hub {
   heardAt = 0
   /** What the server answered to a handshake of the mux; `undefined` while only a client's own has been seen. */
   initializeAnswer: Message | undefined
+  /** What a server without handshake has told of itself. */
+  discoverAnswer: Message | undefined
   /** Clients of different principals have used the child. */
   mixed = false
 
   /** Called for each call that the server has answered: it is of use. */
   onworked: () => void = () => {}
 
-  constructor ({ settings, log, events, exclusive }: HubOptions) {
+  constructor ({ settings, log, events, exclusive, era }: HubOptions) {
     this.settings = settings
     this.log = log
     this.events = events
     this.exclusive = exclusive
+    this.era = era
     this.calls = new Calls({ timeout: settings.requestTimeout, total: settings.maxTotalTimeout, renew: settings.resetTimeoutOnProgress, keepTokens: exclusive })
     this.own = new OwnCalls(message => this.send(message))
+    this.listens = new Listens({ send: message => this.send(message), deliver: (peer, message, about) => this.deliver(peer, message, { relatedRequestId: about }) })
   }
+
+  /** The server is spoken to without a handshake. */
+  get modern (): boolean { return this.era.known === 'modern' }
 
   /** To the server. */
   send (message: Message): void {

@@ -27,7 +27,7 @@ export { splitCommandLine } from './command-line.js'
 export { SAFE_VARIABLES } from './environment.js'
 export {
   DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_REQUEST_TIMEOUT, DEFAULT_START_TIMEOUT, DEFAULT_STOP_TIMEOUT, ISOLATIONS,
-  type ChildEnv, type EnvironmentPolicy, type Isolation, type IsolationKey, type StdioBridgeOptions, type WarmOptions
+  type ChildEnv, type EnvironmentPolicy, type Isolation, type IsolationKey, type UpstreamEra, type StdioBridgeOptions, type WarmOptions
 } from './options.js'
 export type { ChildStatus } from './pool.js'
 export type { RestartPolicy } from './restarts.js'

@@ -1,23 +1,32 @@
-import type { ConnectContext, Message } from '@mcp-proxy/protocol'
+import type { ConnectContext, Era, Message } from '@mcp-proxy/protocol'
 import { declaresCallbacks } from './handshake.js'
 import type { BridgeSettings } from './options.js'
 
 /** The key of the child that all share. */
 export const SHARED = 'shared'
 
-/** What a client shares a child by, as its first message shows; `undefined` when it gets one of its own. */
-export function isolationKey ({ isolation, childEnv }: BridgeSettings, context: ConnectContext, first: Message): string | undefined {
+/** What a client shares a child by, whatever it says; `undefined` when it shares none. */
+export function sharingKey ({ isolation, childEnv }: BridgeSettings, context: ConnectContext): string | undefined {
   if (typeof isolation === 'function') {
     const key = isolation(context)
     return key === undefined ? undefined : `key ${key}`
   }
   switch (isolation) {
-    case 'shared': return SHARED
-    case 'auto': return context.answers !== false && first.method === 'initialize' && declaresCallbacks(first) ? undefined : SHARED
+    case 'shared':
+    case 'auto': return SHARED
     case 'principal':
       // what a child was given for one stranger must not serve the next
       if (context.principal === undefined) return childEnv === undefined ? SHARED : undefined
       return `principal ${context.principal}`
     default: return undefined
   }
+}
+
+/**
+ * What a client that shakes hands shares a child by, as its first message shows; `undefined` when it gets one of its own.
+ * A server without handshake asks by its answers, which cannot be mixed up: it can be shared.
+ */
+export function isolationKey (settings: BridgeSettings, context: ConnectContext, first: Message, era: Era | undefined): string | undefined {
+  const asked = settings.isolation === 'auto' && era !== 'modern' && context.answers !== false && first.method === 'initialize' && declaresCallbacks(first)
+  return asked ? undefined : sharingKey(settings, context)
 }

@@ -37,7 +37,7 @@ export class Mux {
   constructor (options: MuxOptions) {
     this.#options = options
     this.#hub = new Hub(options)
-    this.#supervisor = new Supervisor(this.#hub, { ready: again => this.#ready(again), lost: error => this.#lost(error) })
+    this.#supervisor = new Supervisor(this.#hub, { ready: again => this.#ready(again), probed: () => this.#probed(), lost: error => this.#lost(error) })
     // one timer for all calls instead of one for each
     const { requestTimeout, startTimeout } = options.settings
     this.#timer = setInterval(() => this.#expire(), Math.min(1000, Math.ceil((requestTimeout || startTimeout) / 10), Math.ceil(startTimeout / 10)))
@@ -53,6 +53,16 @@ export class Mux {
   get losses (): number { return this.#supervisor.losses }
   /** What the server answered to the handshake of the mux; `undefined` before, or when a client shakes hands itself. */
   get initializeAnswer (): Message | undefined { return this.#hub.initializeAnswer }
+  /** It serves one client alone. */
+  get exclusive (): boolean { return this.#hub.exclusive }
+  /** The server is spoken to without a handshake. */
+  get modern (): boolean { return this.#hub.modern }
+
+  /** Whether a client's log messages could be those of another client: a server does not say whose they are. */
+  logsMeet (peer: Peer): boolean {
+    for (const call of this.#hub.calls.logging) if (call.peer !== peer) return true
+    return false
+  }
 
   attach (transport: Transport, context: ConnectContext, peer: Peer = new Peer(transport, context.id)): Connection {
     clearTimeout(this.#idle)
@@ -85,6 +95,7 @@ export class Mux {
     for (const [other, message] of this.#takeWaiting()) if (other !== peer) this.#wait(other, message)
     for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
     for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, { code: -32000, message: 'the client has left' }))
+    hub.listens.drop(peer)
     for (const uri of hub.subscriptions.drop(peer)) hub.own.tell('resources/unsubscribe', JSON.stringify({ uri }))
     if (hub.peers.size > 0 || hub.exclusive) return
     if (this.#options.idleTimeout > 0) this.#idle = setTimeout(() => { void this.close() }, this.#options.idleTimeout).unref()
@@ -104,6 +115,7 @@ export class Mux {
     const ended = this.#supervisor.close()
     this.#options.onclose()
     this.#failOpen(mcpError('MCP_ERR_STOPPED'))
+    this.#hub.listens.finish()
     const leaving = [...peers]
     // gone before they are told, which they answer by leaving
     peers.clear()
@@ -124,14 +136,35 @@ export class Mux {
   }
 
   #ready (again: boolean): void {
-    const { peers } = this.#hub
-    for (const [peer, message] of this.#takeWaiting()) if (peers.has(peer)) fromClient(this.#hub, peer, message)
+    const { modern, peers } = this.#hub
+    const waiting = this.#takeWaiting()
+    for (const peer of [...peers]) {
+      const { translate } = peer
+      peer.translate = undefined
+      if (modern && translate !== undefined) this.#handOver(peer, translate, waiting.filter(([other]) => other === peer).map(([, message]) => message))
+    }
+    for (const [peer, message] of waiting) if (peers.has(peer)) fromClient(this.#hub, peer, message)
     if (again) this.#announceChange()
+  }
+
+  /** The server shakes hands: so its one client does, in its own words. */
+  #probed (): void {
+    for (const [peer, message] of this.#takeWaiting()) if (this.#hub.peers.has(peer)) this.#receive(peer, message)
+  }
+
+  /** A client that shakes hands has come to a server that does not: what translates takes its place. */
+  #handOver (peer: Peer, translate: (waiting: Message[]) => void, waiting: Message[]): void {
+    this.#hub.peers.delete(peer)
+    translate(waiting)
   }
 
   /** The server is another process now and may offer something else: clients look again. */
   #announceChange (): void {
-    const { initializeAnswer, peers } = this.#hub
+    const { initializeAnswer, listens, modern, peers } = this.#hub
+    if (modern) {
+      listens.announce()
+      return
+    }
     const capabilities = initializeAnswer?.result?.['capabilities']
     if (capabilities === null || typeof capabilities !== 'object') return
     for (const kind of ['tools', 'prompts', 'resources']) {
@@ -176,6 +209,8 @@ export class Mux {
   #expire (): void {
     const { calls, events, log, settings } = this.#hub
     for (const call of calls.expired(Date.now())) {
+      // it waits for its client, which has a time of its own for that
+      if (call.peer.translated && call.peer.callbacks.size > 0) continue
       log.warn({ method: call.method, requestTimeout: settings.requestTimeout }, 'a call timed out')
       events.report('timeout', { server: settings.name, method: call.method })
       this.#hub.abandon(call, 'timeout')
@@ -200,8 +235,8 @@ export class Mux {
   /** Why a request is not taken; `undefined` when it is. */
   #refusal (peer: Peer, rawId: string): CodedError | undefined {
     const { refusal, settings: { maxPendingCalls, name } } = this.#hub
-    if (peer.calls.has(rawId) || peer.waiting.has(rawId)) return mcpError('MCP_ERR_ID_IN_USE', rawId)
-    if (peer.calls.size + peer.waiting.size >= maxPendingCalls) return mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls)
+    if (peer.calls.has(rawId) || peer.listens.has(rawId) || peer.waiting.has(rawId)) return mcpError('MCP_ERR_ID_IN_USE', rawId)
+    if (peer.calls.size + peer.listens.size + peer.waiting.size >= maxPendingCalls) return mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls)
     if (this.#waitingBytes > this.#hub.settings.maxQueuedInput) return mcpError('MCP_ERR_CHILD_BUSY', name)
     return refusal ?? this.#supervisor.refusal
   }

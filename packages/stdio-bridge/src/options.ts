@@ -1,4 +1,4 @@
-import { checkInteger, checkMilliseconds, mcpError, type ConnectContext } from '@mcp-proxy/protocol'
+import { checkInteger, checkMilliseconds, mcpError, type ConnectContext, type Era } from '@mcp-proxy/protocol'
 import { splitCommandLine } from './command-line.js'
 import type { RestartPolicy } from './restarts.js'
 
@@ -28,6 +28,11 @@ export interface WarmOptions {
   /** Calls that a child serves before it is replaced. @default 1 */
   readonly recycleAfter: number
 }
+
+/** How a server is spoken to: as a first child shows it, or as somebody knows. */
+export type UpstreamEra = 'auto' | Era
+
+export const UPSTREAM_ERAS: readonly UpstreamEra[] = ['auto', 'legacy', 'modern']
 
 /** How much of the proxy's own environment a child inherits; names under `MCP_PROXY_` never are. */
 export type EnvironmentPolicy = 'safe' | 'all' | readonly string[]
@@ -60,6 +65,19 @@ export interface StdioBridgeOptions {
   childIdleTimeout?: number | undefined
   /** Children kept ready for `isolation: 'request'`. */
   warm?: Partial<WarmOptions> | undefined
+  /**
+   * Whether the server shakes hands (revisions up to 2025-11-25) or not (2026-07-28). `auto` asks its first child.
+   * @default 'auto'
+   */
+  upstreamEra?: UpstreamEra | undefined
+  /** Milliseconds that a child may take to answer that question before it is taken for one that shakes hands. @default 5_000 */
+  probeTimeout?: number | undefined
+  /** Milliseconds that a call waits for the input of a modern client on a server that shakes hands. @default 600_000 */
+  parkTimeout?: number | undefined
+  /** Calls that wait so, each on a child of its own; one more ends the oldest. @default 50 */
+  maxParkedCalls?: number | undefined
+  /** What the state is sealed with that a modern client sends back with its input; any text. @default random bytes, made at the start */
+  stateKey?: string | undefined
   /** What the server is called in logs and errors. @default the program's name */
   name?: string | undefined
   /** Milliseconds a child may take from its start to the end of the handshake. @default 60_000 */
@@ -99,6 +117,9 @@ export const DEFAULT_MAX_CHILDREN = 100
 export const DEFAULT_QUEUE_TIMEOUT = 10_000
 export const DEFAULT_CHILD_IDLE_TIMEOUT = 300_000
 export const DEFAULT_WARM: WarmOptions = { size: 2, recycleAfter: 1 }
+export const DEFAULT_PROBE_TIMEOUT = 5_000
+export const DEFAULT_PARK_TIMEOUT = 600_000
+export const DEFAULT_MAX_PARKED_CALLS = 50
 export const DEFAULT_RESTART: RestartPolicy = { delay: 250, maxDelay: 10_000, maxFailures: 5, coolDown: 30_000 }
 
 /** The options of a bridge, checked and complete. */
@@ -127,6 +148,14 @@ export interface BridgeSettings {
   readonly queueTimeout: number
   readonly childIdleTimeout: number | undefined
   readonly warm: WarmOptions
+  /** Calls that a child serves which is leased because its call may ask its client; others are not replaced. */
+  readonly leaseRecycleAfter: number
+  /** `undefined`: not known. */
+  readonly era: Era | undefined
+  readonly probeTimeout: number
+  readonly parkTimeout: number
+  readonly maxParkedCalls: number
+  readonly stateKey: string | undefined
 }
 
 /** @throws MCP_ERR_OPTION, MCP_ERR_COMMAND */
@@ -136,6 +165,10 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
   if (file === undefined || file === '') throw mcpError('MCP_ERR_OPTION', 'command', 'a command line or a list of program and arguments', JSON.stringify(options.command) ?? 'missing')
   if (typeof isolation !== 'function' && !ISOLATIONS.includes(isolation)) throw mcpError('MCP_ERR_OPTION', 'isolation', `one of ${ISOLATIONS.join(', ')}, or a function`, JSON.stringify(isolation))
   if (environment !== 'safe' && environment !== 'all' && !isStringList(environment)) throw mcpError('MCP_ERR_OPTION', 'environment', '"safe", "all" or a list of names', JSON.stringify(environment))
+  const { upstreamEra = 'auto', stateKey } = options
+  if (!UPSTREAM_ERAS.includes(upstreamEra)) throw mcpError('MCP_ERR_OPTION', 'upstreamEra', `one of ${UPSTREAM_ERAS.join(', ')}`, JSON.stringify(upstreamEra))
+  // not the value: it is a secret
+  if (stateKey !== undefined && (typeof stateKey !== 'string' || stateKey.length < 16)) throw mcpError('MCP_ERR_OPTION', 'stateKey', 'a text of at least 16 characters', typeof stateKey === 'string' ? `one of ${String(stateKey).length}` : `a ${typeof stateKey}`)
   if (!isStringList(args)) throw mcpError('MCP_ERR_OPTION', 'args', 'a list of strings', JSON.stringify(args))
   if (typeof shell !== 'boolean') throw mcpError('MCP_ERR_OPTION', 'shell', 'true or false', JSON.stringify(shell))
   if (options.cwd !== undefined && typeof options.cwd !== 'string') throw mcpError('MCP_ERR_OPTION', 'cwd', 'a path', JSON.stringify(options.cwd))
@@ -173,6 +206,12 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
       size: checkInteger('warm.size', options.warm?.size ?? DEFAULT_WARM.size),
       recycleAfter: checkInteger('warm.recycleAfter', options.warm?.recycleAfter ?? DEFAULT_WARM.recycleAfter, 1),
     },
+    leaseRecycleAfter: options.warm?.recycleAfter ?? Infinity,
+    era: upstreamEra === 'auto' ? undefined : upstreamEra,
+    probeTimeout: checkMilliseconds('probeTimeout', options.probeTimeout ?? DEFAULT_PROBE_TIMEOUT, 1),
+    parkTimeout: checkMilliseconds('parkTimeout', options.parkTimeout ?? DEFAULT_PARK_TIMEOUT, 1),
+    maxParkedCalls: checkInteger('maxParkedCalls', options.maxParkedCalls ?? DEFAULT_MAX_PARKED_CALLS, 1),
+    stateKey,
   }
 }
 

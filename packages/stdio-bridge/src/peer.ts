@@ -1,5 +1,6 @@
-import type { Transport } from '@mcp-proxy/protocol'
+import type { Message, Transport } from '@mcp-proxy/protocol'
 import type { Call } from './calls.js'
+import type { Listen } from './listens.js'
 
 /** One client of a mux, and what the mux keeps for it. */
 export class Peer {
@@ -8,16 +9,23 @@ export class Peer {
   readonly id: string
   /** Open calls by the client's id, as JSON text. */
   readonly calls: Map<string, Call> = new Map()
+  /** Open subscriptions of a modern client by its id, as JSON text. */
+  readonly listens: Map<string, Listen> = new Map()
   /** Ids of requests that wait for a child. */
   readonly waiting: Set<string> = new Set()
   /** Requests of the child that this client has to answer: the id the client sees to the child's own, both JSON text. */
   readonly callbacks: Map<string, string> = new Map()
   /** The least severe log level the client wants; `undefined` until it says so. */
   logLevel: string | undefined
+  /** Set while the era of the server is not known: takes a client that shakes hands to where a server without is spoken to. */
+  translate: ((waiting: Message[]) => void) | undefined
+  /** A translator, for a client of the other era. It has times of its own for calls that wait for input, and can tell a client what it would have to declare to be asked. */
+  readonly translated: boolean
   readonly #newCallbackId: () => number
 
   /** @param newCallbackId where ids for requests of the server come from, when several children serve one client */
-  constructor (transport: Transport, id: string, newCallbackId: () => number = counter()) {
+  constructor (transport: Transport, id: string, newCallbackId: () => number = counter(), translated: boolean = false) {
+    this.translated = translated
     this.transport = transport
     this.id = id
     this.#newCallbackId = newCallbackId

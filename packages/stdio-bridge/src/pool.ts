@@ -1,13 +1,18 @@
-import { Message, mcpError, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
+import { createHash } from 'node:crypto'
+import { Message, isModernMessage, legacyOverModern, mcpError, modernOverLegacy, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type Era, type FastifyBaseLogger, type ModernOverLegacy, type Transport } from '@mcp-proxy/protocol'
 import { Backlog } from './backlog.js'
 import { answerBeforeHandshake } from './handshake.js'
-import { SHARED, isolationKey } from './isolation.js'
-import { LeaseRouter } from './lease-router.js'
+import { SHARED, isolationKey, sharingKey } from './isolation.js'
+import { LeaseRouter, plainKind } from './lease-router.js'
+import { LegacyServers } from './legacy-servers.js'
+import { ModernRouter } from './modern-router.js'
 import { Mux } from './mux.js'
 import { DEFAULT_CHILD_IDLE_TIMEOUT, type BridgeSettings } from './options.js'
 import { pass } from './pass.js'
+import { Peer } from './peer.js'
+import { ServerEra } from './server-era.js'
 import { Slots } from './slots.js'
-import { WarmPool } from './warm-pool.js'
+import { WarmPool, type Kind } from './warm-pool.js'
 import type { BridgeEvents } from './events.js'
 import type { SupervisorState } from './supervisor.js'
 
@@ -15,8 +20,7 @@ interface NewMux {
   exclusive: boolean
   idleTimeout: number
   forget: () => void
-  onlost?: () => void
-  onended?: () => void
+  onlost?: (() => void) | undefined
 }
 
 /** What the bridge knows of one child. */
@@ -47,23 +51,42 @@ export class Pool {
   /** All of them, also those that are forgotten already and whose child is being ended. */
   readonly #running = new Set<Mux>()
   readonly #warm: WarmPool
+  readonly #era: ServerEra
+  /** Answers modern clients where the server shakes hands. */
+  readonly #overLegacy: ModernOverLegacy
   #closed = false
 
   constructor (settings: BridgeSettings, log: FastifyBaseLogger, events: BridgeEvents) {
     this.#settings = settings
     this.#log = log
     this.#events = events
+    this.#era = new ServerEra(settings.era)
     this.#slots = new Slots(settings.maxChildren, settings.queueTimeout)
+    const { isolation, childIdleTimeout, maxChildren, warm } = settings
+    // who wants a child for each client does not want the next to have it
+    const strict = isolation === 'request' || isolation === 'session'
     this.#warm = new WarmPool({
-      size: settings.warm.size,
-      recycleAfter: settings.warm.recycleAfter,
+      size: warm.size,
+      recycleAfter: strict ? warm.recycleAfter : settings.leaseRecycleAfter,
       name: settings.name,
-      max: settings.maxChildren,
+      slots: this.#slots,
+      idleTimeout: childIdleTimeout ?? (isolation === 'request' ? 0 : DEFAULT_CHILD_IDLE_TIMEOUT),
       timeout: settings.queueTimeout,
       restart: settings.restart,
-      open: on => this.#openExclusive(settings, { onlost: on.lost, onended: on.ended }),
+      open: (kind, onlost) => this.#openExclusive(kind.settings, onlost),
+      makeRoom: () => { this.#endIdle() },
       log,
     })
+    this.#slots.onfree = () => this.#warm.resume()
+    const servers = new LegacyServers({
+      warm: this.#warm,
+      maxChildren,
+      scope: context => this.#scope(context),
+      shared: context => this.#introduced(context),
+      leases: isolation !== 'shared',
+      keeps: isolation !== 'request',
+    })
+    this.#overLegacy = modernOverLegacy(servers, { stateKey: settings.stateKey, parkTimeout: settings.parkTimeout, maxParkedCalls: settings.maxParkedCalls, log })
   }
 
   readonly connect: Connect = (transport, context) => {
@@ -74,12 +97,13 @@ export class Pool {
     // a client shows by its first message what kind of child it needs
     const first = (message: Message): void => {
       if (pending === undefined) return
-      const early = pending.answers === false ? undefined : answerBeforeHandshake(message)
+      const era = pending.era ?? (isModernMessage(message) ? 'modern' : 'legacy')
+      const early = era === 'modern' || pending.answers === false ? undefined : answerBeforeHandshake(message)
       if (early !== undefined) {
         void transport.send(early)
         return
       }
-      const place = this.#tryPlace(transport, pending, message)
+      const place = this.#tryPlace(transport, pending, message, era)
       if (!(place instanceof Promise)) {
         pending = undefined
         connection = place
@@ -88,18 +112,20 @@ export class Pool {
       }
       const kept = new Backlog(this.#settings, message)
       transport.onmessage = later => { if (!kept.add(later)) this.#refuse(transport, later, mcpError('MCP_ERR_CALL_LIMIT', this.#settings.maxPendingCalls)) }
-      void place.then((granted) => {
+      place.then((granted) => {
         if (closed) {
-          void granted?.close()
-        } else if (granted === undefined) {
-          // the next message tries again
-          transport.onmessage = first
-          for (const message of kept.messages) this.#refuse(transport, message, mcpError('MCP_ERR_CHILD_LIMIT', this.#settings.maxChildren))
-        } else {
-          pending = undefined
-          connection = granted
-          for (const message of kept.messages) pass(transport, message)
+          void granted.close()
+          return
         }
+        pending = undefined
+        connection = granted
+        for (const message of kept.messages) pass(transport, message)
+      }, (error: CodedError) => {
+        this.#log.warn({ err: error }, 'no child for a client')
+        if (closed) return
+        // the next message tries again
+        transport.onmessage = first
+        for (const message of kept.messages) this.#refuse(transport, message, error)
       })
     }
     transport.onmessage = first
@@ -124,9 +150,7 @@ export class Pool {
       if (open !== undefined) await open.start()
       else if (await this.#room()) await this.#openShared(SHARED, this.#settings).start()
     } else if (isolation === 'request') {
-      const lease = await this.#warm.lease('')
-      if (lease === undefined) throw mcpError('MCP_ERR_CHILD_LIMIT', this.#settings.maxChildren)
-      lease.release('unused')
+      await this.#tryLease(plainKind(this.#settings))
     } else if (await this.#room()) {
       const trial = this.#openExclusive(this.#settings)
       try {
@@ -153,13 +177,14 @@ export class Pool {
   async close (): Promise<void> {
     this.#closed = true
     this.#warm.close()
+    await this.#overLegacy.close()
     await Promise.all([...this.#running].map(mux => mux.close()))
   }
 
   /** As {@link #place}; functions of the app's may throw, and then their client is told. */
-  #tryPlace (transport: Transport, context: ConnectContext, first: Message): Connection | Promise<Connection | undefined> {
+  #tryPlace (transport: Transport, context: ConnectContext, first: Message, era: Era): Connection | Promise<Connection> {
     try {
-      return this.#place(transport, context, first)
+      return era === 'modern' ? this.#placeModern(transport, context) : this.#place(transport, context, first)
     } catch (cause) {
       this.#log.error({ err: cause }, 'isolation or childEnv has failed for a client')
       const error = mcpError('MCP_ERR_CHILD_START', this.#settings.name, 'its options failed for this client', { cause })
@@ -168,35 +193,135 @@ export class Pool {
     }
   }
 
-  /** Finds what answers a client; a promise where it has to wait for room, of nothing when there was none in time. */
-  #place (transport: Transport, context: ConnectContext, first: Message): Connection | Promise<Connection | undefined> {
+  /** Finds what answers a client that shakes hands; a promise where it has to wait for room. @throws MCP_ERR_CHILD_LIMIT */
+  #place (transport: Transport, context: ConnectContext, first: Message): Connection | Promise<Connection> {
+    const era = this.#era.known
     if (this.#settings.isolation === 'request') {
-      const { maxChildren, maxPendingCalls } = this.#settings
-      return new LeaseRouter({ pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
+      const place = (): Connection => this.#era.known === 'modern' ? this.#translate(undefined, transport, context) : this.#leaseAll(transport, context)
+      // one that could not be asked says what is wrong when it is needed
+      return era === undefined ? this.#scout(context).then(place, place) : place()
     }
-    const key = isolationKey(this.#settings, context, first)
+    const key = isolationKey(this.#settings, context, first, era)
+    return this.#withMux(key, context, (mux) => {
+      switch (era) {
+        case 'legacy': return mux.attach(transport, context)
+        case 'modern': return this.#translate(mux, transport, context)
+        default: return this.#attachUnknown(mux, transport, context)
+      }
+    })
+  }
+
+  /** Finds what answers a client that does not shake hands. */
+  #placeModern (transport: Transport, context: ConnectContext): Connection | Promise<Connection> {
+    switch (this.#era.known) {
+      case 'legacy': return this.#overLegacy(transport, context)
+      case 'modern': {
+        const key = sharingKey(this.#settings, context)
+        return key === undefined ? this.#route(undefined, transport, context) : this.#withMux(key, context, mux => this.#route(mux, transport, context))
+      }
+      default: return this.#scout(context).then(() => this.#placeModern(transport, context))
+    }
+  }
+
+  /** A client that shakes hands, in front of a server that does not. Without a mux each of its calls gets a child of its own. */
+  #translate (mux: Mux | undefined, transport: Transport, context: ConnectContext): Connection {
+    const connect: Connect = mux?.exclusive === true ? (party, its) => mux.attach(party, its) : (party, its) => this.#route(mux, party, its)
+    return legacyOverModern(connect, { serverName: this.#settings.name })(transport, context)
+  }
+
+  /** A client that shakes hands, while nobody knows whether the server does: that shows before the first message is passed on. */
+  #attachUnknown (mux: Mux, transport: Transport, context: ConnectContext): Connection {
+    const peer = new Peer(transport, context.id)
+    let connection = mux.attach(transport, context, peer)
+    peer.translate = (waiting) => {
+      connection = this.#translate(mux, transport, context)
+      for (const message of waiting) pass(transport, message)
+    }
+    return { close: () => connection.close() }
+  }
+
+  #route (shared: Mux | undefined, transport: Transport, context: ConnectContext): Connection {
+    const { isolation, maxChildren, maxPendingCalls } = this.#settings
+    const { name, settings } = this.#scope(context)
+    return new ModernRouter({ shared, kind: plainKind(settings, name), spreads: isolation !== 'shared', keeps: isolation !== 'request', pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
+  }
+
+  #leaseAll (transport: Transport, context: ConnectContext): Connection {
+    const { maxChildren, maxPendingCalls } = this.#settings
+    return new LeaseRouter({ settings: this.#settings, pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
+  }
+
+  /** Starts a child for a client, to see what the server is. @throws what starting may throw */
+  async #scout (context: ConnectContext): Promise<void> {
+    const key = sharingKey(this.#settings, context)
+    const { name, settings } = this.#scope(context)
+    if (key === undefined) await this.#tryLease(plainKind(settings, name))
+    else await (await this.#withMux(key, context, mux => mux)).start()
+  }
+
+  async #tryLease (kind: Kind): Promise<void> {
+    const lease = await this.#warm.lease(kind)
+    if (lease === undefined) throw this.#noRoom()
+    lease.release('unused')
+  }
+
+  /** The child that a client shares, once it has shaken hands; `undefined` when it shares none. */
+  #introduced (context: ConnectContext): Mux | Promise<Mux> | undefined {
+    const key = sharingKey(this.#settings, context)
+    if (key === undefined) return undefined
+    const mux = this.#withMux(key, context, opened => opened)
+    if (!(mux instanceof Promise) && mux.initializeAnswer !== undefined) return mux
+    return Promise.resolve(mux).then(async (opened) => {
+      await opened.start()
+      return opened
+    })
+  }
+
+  /** Goes on with the child of a key, which is opened if there is none; without a key with one for this client alone. */
+  #withMux<T> (key: string | undefined, context: ConnectContext, then: (mux: Mux) => T): T | Promise<T> {
     const open = key === undefined ? undefined : this.#shared.get(key)
     if (key !== undefined && open !== undefined) {
       this.#touch(key, open)
-      return open.attach(transport, context)
+      return then(open)
     }
     const settings = this.#settingsFor(context)
-    const attach = (): Connection => (key === undefined ? this.#openExclusive(settings) : this.#openShared(key, settings)).attach(transport, context)
+    const begin = (): T => then(key === undefined ? this.#openExclusive(settings) : this.#openShared(key, settings))
     const room = this.#room()
-    return room === true ? attach() : room.then(granted => granted ? attach() : undefined)
+    if (room === true) return begin()
+    return room.then((granted) => {
+      if (!granted) throw this.#noRoom()
+      return begin()
+    })
+  }
+
+  #noRoom (): CodedError {
+    return Object.assign(mcpError('MCP_ERR_CHILD_LIMIT', this.#settings.maxChildren), { retryAfter: 1 })
   }
 
   /** Takes room for one more child; one that serves nobody makes way. */
   #room (): true | Promise<boolean> {
-    if (this.#slots.taken >= this.#settings.maxChildren) {
-      for (const [key, mux] of this.#shared) {
-        if (mux.clients > 0 || mux.calls > 0) continue
-        this.#shared.delete(key)
-        void mux.close()
-        break
-      }
-    }
+    if (this.#slots.full && !this.#endIdle()) this.#warm.yield()
     return this.#slots.take()
+  }
+
+  /** Ends a child that serves nobody; `false` when there is none. */
+  #endIdle (): boolean {
+    for (const [key, mux] of this.#shared) {
+      if (mux.clients > 0 || mux.calls > 0) continue
+      this.#shared.delete(key)
+      void mux.close()
+      return true
+    }
+    return false
+  }
+
+  /** What keeps children of different clients apart that are leased, and how they are started. */
+  #scope (context: ConnectContext): { name: string, settings: BridgeSettings } {
+    const { childEnv, isolation } = this.#settings
+    if (childEnv === undefined && (typeof isolation === 'string' && isolation !== 'principal')) return { name: '', settings: this.#settings }
+    const settings = this.#settingsFor(context)
+    const env = childEnv === undefined ? '' : createHash('sha256').update(JSON.stringify(settings.env)).digest('base64')
+    return { name: `${sharingKey(this.#settings, context) ?? ''} ${env}`, settings }
   }
 
   #settingsFor (context: ConnectContext): BridgeSettings {
@@ -219,21 +344,21 @@ export class Pool {
     return mux
   }
 
-  #openExclusive (settings: BridgeSettings, on: { onlost?: () => void, onended?: () => void } = {}): Mux {
-    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) }, ...on })
+  #openExclusive (settings: BridgeSettings, onlost?: () => void): Mux {
+    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) }, onlost })
     this.#exclusive.add(mux)
     if (this.#closed) void mux.close()
     return mux
   }
 
-  #newMux (settings: BridgeSettings, { forget, onended = () => this.#slots.give(), ...rest }: NewMux): Mux {
-    const ended = (): void => {
+  #newMux (settings: BridgeSettings, { forget, ...rest }: NewMux): Mux {
+    const onended = (): void => {
       this.#running.delete(mux)
-      onended()
+      this.#slots.give()
     }
     // somebody waits for a place, and this child waits for a client that may never come
     const onidle = (): void => { if (this.#slots.waiting > 0) void mux.close() }
-    const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, onidle, ...rest, onclose: forget, onended: ended })
+    const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, era: this.#era, onidle, ...rest, onclose: forget, onended })
     this.#running.add(mux)
     return mux
   }

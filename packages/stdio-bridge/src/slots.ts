@@ -11,15 +11,23 @@ export class Slots {
     this.#timeout = timeout
   }
 
+  /** Called when a place has become free that nobody waits for in line. */
+  onfree: () => void = () => {}
+
   get taken (): number { return this.#taken }
+  get full (): boolean { return this.#taken >= this.#max }
   get waiting (): number { return this.#queue.length }
+
+  /** Takes a place if one is free. */
+  tryTake (): boolean {
+    if (this.full) return false
+    this.#taken++
+    return true
+  }
 
   /** Takes a place. `true` at once where one is free; else a promise of whether one became free in time. */
   take (): true | Promise<boolean> {
-    if (this.#taken < this.#max) {
-      this.#taken++
-      return true
-    }
+    if (this.tryTake()) return true
     return new Promise((resolve) => {
       const settle = (granted: boolean): void => {
         clearTimeout(timer)
@@ -36,7 +44,11 @@ export class Slots {
   /** Gives a place back; who has waited longest gets it. */
   give (): void {
     const next = this.#queue.shift()
-    if (next === undefined) this.#taken--
-    else next(true)
+    if (next !== undefined) {
+      next(true)
+      return
+    }
+    this.#taken--
+    this.onfree()
   }
 }

@@ -1,3 +1,4 @@
+import { isSameOrBelow } from './listen-filter.js'
 import type { Peer } from './peer.js'
 
 /** Which clients of one child subscribe to which resources (`resources/subscribe`). */
@@ -34,7 +35,7 @@ export class Subscriptions {
   of (uri: string): Set<Peer> {
     const found = new Set<Peer>()
     for (const [subscribed, peers] of this.#peers) {
-      if (uri === subscribed || isBelow(uri, subscribed)) for (const peer of peers) found.add(peer)
+      if (isSameOrBelow(uri, subscribed)) for (const peer of peers) found.add(peer)
     }
     return found
   }
@@ -42,8 +43,4 @@ export class Subscriptions {
   get uris (): string[] {
     return [...this.#peers.keys()]
   }
-}
-
-function isBelow (uri: string, parent: string): boolean {
-  return uri.startsWith(parent) && (parent.endsWith('/') || '/?#'.includes(uri.charAt(parent.length)))
 }

@@ -1,7 +1,8 @@
 import { mcpError, mostVerbose, type CodedError } from '@mcp-proxy/protocol'
 import { Child, type ChildExit } from './child.js'
 import { Heartbeat } from './heartbeat.js'
-import { INITIALIZED, sharedInitialize } from './handshake.js'
+import { sharedInitialize } from './handshake.js'
+import { discover, findEra, initialize } from './introduction.js'
 import { Restarts } from './restarts.js'
 import { fromServer, fromServerOversize } from './server-to-client.js'
 import type { Hub } from './hub.js'
@@ -22,6 +23,8 @@ const STABLE = 60_000
 export interface SupervisorHandler {
   /** The child takes messages. `again`: it has taken the place of another. */
   ready: (again: boolean) => void
+  /** The child shakes hands, and waits for its client to do so. */
+  probed: () => void
   /** The child is gone, or did not come up: what was open or waiting has to be answered. */
   lost: (error: CodedError) => void
 }
@@ -39,6 +42,8 @@ export class Supervisor {
   #initializeParams: string | undefined
   #starts = 0
   #startedAt = 0
+  /** The child is being asked whether it shakes hands: it may end because it does not know the question. */
+  #probing = false
   /** All that run, also one that was given up and is being ended. */
   readonly #children = new Set<Child>()
 
@@ -68,15 +73,25 @@ export class Supervisor {
   /** Starts a child for somebody who needs one: now, or when the back-off is over. */
   need (delay: number = this.#restarts.backOff()): void {
     if (this.#state !== 'idle') return
+    // a child of one client's own lets it shake hands itself
+    const begin = (): void => {
+      const begun = this.#yields ? this.#probe() : this.start()
+      begun.catch((err: unknown) => this.#hub.log.error({ err }, 'server could not be started'))
+    }
     if (delay === 0) {
-      this.start().catch((err: unknown) => this.#hub.log.error({ err }, 'server could not be started'))
+      begin()
       return
     }
     this.#state = 'waiting'
     this.#backOff = setTimeout(() => {
       this.#state = 'idle'
-      this.start().catch((err: unknown) => this.#hub.log.error({ err }, 'server could not be started'))
+      begin()
     }, delay)
+  }
+
+  /** What the child is has to be found out first, and then its client introduces it. */
+  get #yields (): boolean {
+    return this.#hub.exclusive && this.#hub.era.known === undefined && this.#hub.child === undefined && this.#initializeParams === undefined
   }
 
   /**
@@ -92,9 +107,11 @@ export class Supervisor {
 
   /** Starts a child that its client's own `initialize` will introduce; `false` when this is not the time for that. */
   open (initializeParams: string): boolean {
-    if (this.#state !== 'idle' || this.#initializeParams !== undefined) return false
+    const { child, era } = this.#hub
+    if (this.#state !== 'idle' || this.#initializeParams !== undefined || (era.known !== 'legacy' && child === undefined)) return false
     this.#initializeParams = initializeParams
-    this.#spawn()
+    // one that was asked what it is waits for this
+    if (child === undefined) this.#spawn()
     this.#state = 'ready'
     this.#watch()
     return true
@@ -114,26 +131,90 @@ export class Supervisor {
   }
 
   async #start (): Promise<void> {
-    clearTimeout(this.#backOff)
-    this.#state = 'starting'
-    const child = this.#spawn()
-    try {
-      await this.#handshake()
-      // closed meanwhile: the child is being stopped
-      if (this.#hub.child !== child || this.state === 'closed') throw mcpError('MCP_ERR_STOPPED')
-    } catch (cause) {
-      const error = isCoded(cause) ? cause : mcpError('MCP_ERR_CHILD_HANDSHAKE', this.#hub.settings.name, cause instanceof Error ? cause.message : String(cause), { cause })
-      // when the child has exited, that has been dealt with and is the reason
-      if (this.#hub.child === child) this.#lose(Object.assign(error, { stderr: child.stderrTail }))
-      // not waited for: who comes next shall not be held up by a child that will not go
-      void child.stop()
-      throw error
-    }
+    await this.#begin(async () => {
+      const { era } = this.#hub
+      this.#initializeParams ??= era.known === 'modern' ? undefined : sharedInitialize()
+      if (era.known === 'modern') await discover(this.#hub)
+      else if (era.known === 'legacy') await initialize(this.#hub, this.#initializeParams as string)
+      else await this.#learnEra()
+    })
     this.#starting = undefined
     this.#restore()
     this.#state = 'ready'
     this.#watch()
     this.#handler.ready(this.#starts > 1)
+  }
+
+  /** Asks a child of one client's own what it is; a child that shakes hands then waits for that client to do so. */
+  async #probe (): Promise<void> {
+    await (this.#starting ??= this.#begin(() => this.#learnEra()))
+    this.#starting = undefined
+    this.#state = this.#hub.modern ? 'ready' : 'idle'
+    if (this.#hub.modern) {
+      this.#watch()
+      this.#handler.ready(false)
+    } else {
+      this.#handler.probed()
+    }
+  }
+
+  /** Starts a child, unless one waits, and makes it ready. */
+  async #begin (introduce: () => Promise<void>): Promise<void> {
+    clearTimeout(this.#backOff)
+    this.#state = 'starting'
+    if (this.#hub.child === undefined) this.#spawn()
+    try {
+      await introduce()
+      // closed meanwhile: the child is being stopped
+      if (this.#hub.child === undefined || this.state === 'closed') throw mcpError('MCP_ERR_STOPPED')
+    } catch (cause) {
+      const { child } = this.#hub
+      const error = isCoded(cause) ? cause : mcpError('MCP_ERR_CHILD_HANDSHAKE', this.#hub.settings.name, cause instanceof Error ? cause.message : String(cause), { cause })
+      // when the child has exited, that has been dealt with and is the reason
+      if (child !== undefined) {
+        this.#lose(Object.assign(error, { stderr: child.stderrTail }))
+        // not waited for: who comes next shall not be held up by a child that will not go
+        void child.stop()
+      }
+      throw error
+    }
+  }
+
+  async #learnEra (): Promise<void> {
+    const { era, log } = this.#hub
+    const first = this.#hub.child
+    try {
+      if (era.unasked) {
+        await this.#assumeLegacy()
+        return
+      }
+      this.#probing = true
+      era.learn(await findEra(this.#hub, this.#initializeParams))
+    } catch (error) {
+      // some servers end at a request that they do not know: another child is spoken to as they know it
+      if (!this.#probing || this.#hub.child !== undefined || this.state === 'closed' || first?.pid === undefined) throw error
+      this.#probing = false
+      era.ask(false)
+      log.info({ childPid: first.pid }, 'server ended at the question whether it shakes hands; it is started again')
+      this.#spawn()
+      await this.#assumeLegacy()
+    } finally {
+      this.#probing = false
+    }
+  }
+
+  /** Without a question; whether that was right shows when the handshake succeeds. */
+  async #assumeLegacy (): Promise<void> {
+    const { era } = this.#hub
+    if (this.#initializeParams === undefined) return
+    try {
+      await initialize(this.#hub, this.#initializeParams)
+      era.learn('legacy')
+    } catch (error) {
+      // it answers, and does not shake hands: the next one is asked
+      if (this.#hub.child !== undefined) era.ask(true)
+      throw error
+    }
   }
 
   #spawn (): Child {
@@ -157,19 +238,13 @@ export class Supervisor {
     return child
   }
 
-  async #handshake (): Promise<void> {
-    const { own, settings } = this.#hub
-    this.#initializeParams ??= sharedInitialize()
-    const answer = await own.call('initialize', this.#initializeParams, settings.startTimeout)
-    if (answer.error !== undefined) throw mcpError('MCP_ERR_CHILD_HANDSHAKE', settings.name, answer.error.message)
-    this.#hub.introduced = true
-    this.#hub.initializeAnswer = answer
-    this.#hub.send(INITIALIZED)
-  }
-
   /** A child that replaces another learns what clients had told the first. */
   #restore (): void {
     const { own, peers, subscriptions } = this.#hub
+    if (this.#hub.modern) {
+      this.#hub.listens.reopen()
+      return
+    }
     const level = mostVerbose([...peers].map(peer => peer.logLevel))
     if (level !== undefined) own.tell('logging/setLevel', JSON.stringify({ level }))
     for (const uri of subscriptions.uris) own.tell('resources/subscribe', JSON.stringify({ uri }))
@@ -183,7 +258,7 @@ export class Supervisor {
   }
 
   #exited (child: Child, exit: ChildExit): void {
-    const { log, settings, events } = this.#hub
+    const { log, settings, events, own } = this.#hub
     const expected = this.#state === 'closed'
     log[expected ? 'debug' : 'warn']({ childPid: child.pid, code: exit.code, signal: exit.signal, err: exit.error }, 'server ended')
     events.report('exit', { server: settings.name, pid: child.pid, code: exit.code, signal: exit.signal, expected })
@@ -191,6 +266,12 @@ export class Supervisor {
     void child.stop().finally(() => this.#children.delete(child))
     if (this.#hub.child !== child) return
     const how = explainStart(exit.error) ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`)
+    if (this.#probing && exit.error === undefined && !expected) {
+      // the next one is spoken to in another way: nobody has to know
+      this.#hub.child = undefined
+      own.fail(mcpError('MCP_ERR_CHILD_EXITED', settings.name, how))
+      return
+    }
     const error = mcpError(exit.error === undefined ? 'MCP_ERR_CHILD_EXITED' : 'MCP_ERR_CHILD_START', settings.name, how, { cause: exit.error })
     this.#lose(Object.assign(error, { stderr: child.stderrTail }))
   }

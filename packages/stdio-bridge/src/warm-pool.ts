@@ -1,6 +1,8 @@
 import { mcpError, type FastifyBaseLogger } from '@mcp-proxy/protocol'
 import { Restarts, type RestartPolicy } from './restarts.js'
 import type { Mux } from './mux.js'
+import type { BridgeSettings } from './options.js'
+import type { Slots } from './slots.js'
 
 export interface WarmPoolOptions {
   /** What the server is called in errors. */
@@ -9,14 +11,26 @@ export interface WarmPoolOptions {
   readonly size: number
   /** Calls after which a child is replaced. */
   readonly recycleAfter: number
-  /** Children at once. */
-  readonly max: number
+  /** Places for children, which others of the bridge take too. */
+  readonly slots: Slots
+  /** Milliseconds after which children end whose kind nobody has asked for; `0` is never. */
+  readonly idleTimeout: number
   /** Milliseconds that a call waits for a place at most. */
   readonly timeout: number
   readonly restart: RestartPolicy
-  /** Makes a mux for one client at a time. `onlost`: its child has died while nobody used it; `onended`: it is closed and gone. */
-  readonly open: (on: { lost: () => void, ended: () => void }) => Mux
+  /** Makes a mux for one client at a time, in a place that was taken for it. `onlost`: its child has died while nobody used it. */
+  readonly open: (kind: Kind, onlost: () => void) => Mux
+  /** Every place is taken: a child elsewhere that serves nobody may make way. */
+  readonly makeRoom: () => void
   readonly log: FastifyBaseLogger
+}
+
+/** Which children can serve a call: what a server offers may depend on how it was introduced to its client. */
+export interface Kind {
+  readonly name: string
+  /** Parameters of `initialize`, as JSON text; `undefined` for the bridge's own. */
+  readonly introduction: string | undefined
+  readonly settings: BridgeSettings
 }
 
 /** How a lease was used: the child has `answered`, was `unused`, or may still be at work for the client that had it. */
@@ -28,8 +42,16 @@ export interface Lease {
   readonly release: (end: LeaseEnd) => void
 }
 
+/** Children of one kind that wait. */
+interface Shelf {
+  readonly kind: Kind
+  readonly muxes: Mux[]
+  /** `Date.now()` at which one was asked for last. */
+  usedAt: number
+}
+
 interface Waiter {
-  readonly kind: string
+  readonly kind: Kind
   /** Takes the child, or nothing; `false` when nobody waits any more. */
   readonly settle: (mux: Mux | undefined) => boolean
   readonly fail: (error: unknown) => void
@@ -37,26 +59,24 @@ interface Waiter {
   readonly placed: () => void
 }
 
-/**
- * Children that have shaken hands and wait for a call. A kind is how a child was introduced to its client (the parameters
- * of `initialize`, or nothing): what a server offers may depend on it.
- */
+/** Children that have shaken hands and wait for a call. */
 export class WarmPool {
   readonly #options: WarmPoolOptions
   readonly #restarts: Restarts
-  /** Children that are ready, by kind; the kind that was used longest ago comes first. */
-  readonly #ready = new Map<string, Mux[]>()
+  /** Children that are ready, by the name of their kind; the kind that was used longest ago comes first. */
+  readonly #ready = new Map<string, Shelf>()
   readonly #starting = new Map<string, number>()
   readonly #uses = new WeakMap<Mux, number>()
   readonly #waiters: Waiter[] = []
+  readonly #sweeper: NodeJS.Timeout | undefined
   #retry: NodeJS.Timeout | undefined
-  /** Children that have not ended. */
-  #count = 0
   #closed = false
 
   constructor (options: WarmPoolOptions) {
     this.#options = options
     this.#restarts = new Restarts(options.restart)
+    const { idleTimeout } = options
+    if (idleTimeout > 0) this.#sweeper = setInterval(() => this.#sweep(Date.now() - idleTimeout), Math.ceil(idleTimeout / 4)).unref()
   }
 
   /** Calls that wait for a child. */
@@ -67,7 +87,7 @@ export class WarmPool {
    * when the signal says that it is not wanted any more.
    * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE, MCP_ERR_CHILD_UNAVAILABLE
    */
-  async lease (kind: string, signal?: AbortSignal): Promise<Lease | undefined> {
+  async lease (kind: Kind, signal?: AbortSignal): Promise<Lease | undefined> {
     const blocked = this.#restarts.blockedFor(Date.now())
     if (blocked > 0) {
       const retryAfter = Math.ceil(blocked / 1000)
@@ -105,7 +125,34 @@ export class WarmPool {
   close (): void {
     this.#closed = true
     clearTimeout(this.#retry)
+    clearInterval(this.#sweeper)
     for (const waiter of [...this.#waiters]) waiter.settle(undefined)
+  }
+
+  /** A place has become free. */
+  resume (): void {
+    if (!this.#closed) this.#serve()
+  }
+
+  /** Ends a child that waits for the kind of client that was here longest ago; `false` when none waits. */
+  yield (): boolean {
+    for (const [name, { muxes }] of this.#ready) {
+      const mux = muxes.shift()
+      if (muxes.length === 0) this.#ready.delete(name)
+      if (mux === undefined) continue
+      void mux.close()
+      return true
+    }
+    return false
+  }
+
+  /** Ends what waits for clients that have not come since. */
+  #sweep (since: number): void {
+    for (const [name, { muxes, usedAt }] of this.#ready) {
+      if (usedAt > since) continue
+      this.#ready.delete(name)
+      for (const mux of muxes) void mux.close()
+    }
   }
 
   /** Gives children to those who wait, in their order, and makes room where there is none. */
@@ -114,16 +161,16 @@ export class WarmPool {
       const mux = this.#takeReady(waiter.kind)
       if (mux !== undefined) {
         waiter.settle(mux)
-      } else if (this.#count < this.#options.max) {
+      } else if (this.#options.slots.tryTake()) {
         this.#waiters.shift()
         waiter.placed()
         this.#startFor(waiter)
       } else {
-        this.#makeRoom()
+        if (!this.yield()) this.#options.makeRoom()
         return
       }
     }
-    this.#refill([...this.#ready.keys()].at(-1))
+    this.#refill([...this.#ready.values()].at(-1)?.kind)
   }
 
   #startFor (waiter: Waiter): void {
@@ -133,49 +180,40 @@ export class WarmPool {
     }, waiter.fail)
   }
 
-  #takeReady (kind: string): Mux | undefined {
-    const ready = this.#ready.get(kind) ?? []
+  #takeReady (kind: Kind): Mux | undefined {
+    const shelf = this.#shelf(kind)
     // used last: now at the end
-    this.#ready.delete(kind)
-    this.#ready.set(kind, ready)
-    return ready.pop()
+    this.#ready.delete(kind.name)
+    this.#ready.set(kind.name, shelf)
+    shelf.usedAt = Date.now()
+    return shelf.muxes.pop()
   }
 
-  /** A child that waits for another kind of client makes way. */
-  #makeRoom (): void {
-    for (const [kind, ready] of this.#ready) {
-      const mux = ready.shift()
-      if (mux === undefined) this.#ready.delete(kind)
-      else {
-        void mux.close()
-        return
-      }
-    }
+  #shelf (kind: Kind): Shelf {
+    const open = this.#ready.get(kind.name)
+    if (open !== undefined) return open
+    const shelf: Shelf = { kind, muxes: [], usedAt: Date.now() }
+    this.#ready.set(kind.name, shelf)
+    return shelf
   }
 
-  async #start (kind: string): Promise<Mux> {
-    this.#count++
-    const mux = this.#options.open({
-      lost: () => {
-        this.#restarts.lost(Date.now())
-        const ready = this.#ready.get(kind)
-        const index = ready?.indexOf(mux) ?? -1
-        if (index !== -1) ready?.splice(index, 1)
-        void mux.close()
-      },
-      ended: () => {
-        this.#count--
-        if (!this.#closed) this.#serve()
-      },
+  /** Starts a child in a place that has been taken. */
+  async #start (kind: Kind): Promise<Mux> {
+    const mux = this.#options.open(kind, () => {
+      this.#restarts.lost(Date.now())
+      const muxes = this.#ready.get(kind.name)?.muxes
+      const index = muxes?.indexOf(mux) ?? -1
+      if (index !== -1) muxes?.splice(index, 1)
+      void mux.close()
     })
-    await mux.start(kind === '' ? undefined : kind)
+    await mux.start(kind.introduction)
     return mux
   }
 
-  #refill (kind: string | undefined): void {
-    if (kind === undefined || this.#closed || this.#waiters.length > 0 || this.#count >= this.#options.max) return
-    const starting = this.#starting.get(kind) ?? 0
-    if ((this.#ready.get(kind)?.length ?? 0) + starting >= this.#options.size) return
+  #refill (kind: Kind | undefined): void {
+    if (kind === undefined || this.#closed || this.#waiters.length > 0 || this.#options.slots.full) return
+    const starting = this.#starting.get(kind.name) ?? 0
+    if ((this.#ready.get(kind.name)?.muxes.length ?? 0) + starting >= this.#options.size) return
     const wait = this.#restarts.blockedFor(Date.now()) || this.#restarts.backOff()
     if (wait > 0) {
       // nobody waits for these: no hurry after a failure
@@ -186,8 +224,9 @@ export class WarmPool {
     }
   }
 
-  #fill (kind: string): void {
-    this.#starting.set(kind, (this.#starting.get(kind) ?? 0) + 1)
+  #fill (kind: Kind): void {
+    if (this.#closed || !this.#options.slots.tryTake()) return
+    this.#starting.set(kind.name, (this.#starting.get(kind.name) ?? 0) + 1)
     this.#start(kind).then((mux) => {
       this.#started(kind)
       this.#giveBack(kind, mux)
@@ -199,13 +238,13 @@ export class WarmPool {
     })
   }
 
-  #started (kind: string): void {
-    const left = (this.#starting.get(kind) ?? 1) - 1
-    if (left === 0) this.#starting.delete(kind)
-    else this.#starting.set(kind, left)
+  #started ({ name }: Kind): void {
+    const left = (this.#starting.get(name) ?? 1) - 1
+    if (left === 0) this.#starting.delete(name)
+    else this.#starting.set(name, left)
   }
 
-  #release (kind: string, mux: Mux, end: LeaseEnd): void {
+  #release (kind: Kind, mux: Mux, end: LeaseEnd): void {
     if (end === 'answered') this.#restarts.worked()
     const uses = (this.#uses.get(mux) ?? 0) + Number(end === 'answered')
     this.#uses.set(mux, uses)
@@ -215,15 +254,14 @@ export class WarmPool {
   }
 
   /** Somebody who waits gets it; else it waits itself, unless enough do. */
-  #giveBack (kind: string, mux: Mux): void {
+  #giveBack (kind: Kind, mux: Mux): void {
     if (this.#closed || mux.state !== 'ready') {
       void mux.close()
       return
     }
-    const ready = this.#ready.get(kind) ?? []
-    this.#ready.set(kind, ready)
-    ready.push(mux)
+    const { muxes } = this.#shelf(kind)
+    muxes.push(mux)
     if (this.#waiters.length > 0) this.#serve()
-    if (ready.length > Math.max(1, this.#options.size)) void ready.shift()?.close()
+    if (muxes.length > Math.max(1, this.#options.size)) void muxes.shift()?.close()
   }
 }

@@ -69,7 +69,7 @@ t.test('start() tells why a child does not come up', async (t) => {
   await t.rejects((await build(t, { command: script('process.kill(process.pid, "SIGKILL")') })).mcpBridge.start(), { code: 'MCP_ERR_CHILD_EXITED', message: /signal SIGKILL/ })
   await t.rejects((await build(t, { command: SILENT, startTimeout: 500 })).mcpBridge.start(),
     { code: 'MCP_ERR_CHILD_HANDSHAKE', message: /initialize within 500 ms/, stderr: [/^pid \d+$/] })
-  const refuses = script('process.stdin.once("data", line => console.log(JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(line).id, error: { code: -32602, message: "go away" } })))')
+  const refuses = script('process.stdin.on("data", line => console.log(JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(line).id, error: { code: -32602, message: "go away" } })))')
   await t.rejects((await build(t, { command: refuses })).mcpBridge.start(), { code: 'MCP_ERR_CHILD_HANDSHAKE', message: /go away/ })
 })
 

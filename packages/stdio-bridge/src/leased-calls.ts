@@ -1,0 +1,135 @@
+import { CANCELLED_ID, Message, idKey, mcpError, toRpcError, type CodedError, type ConnectContext, type Transport } from '@mcp-proxy/protocol'
+import { pass } from './pass.js'
+import { Peer } from './peer.js'
+import type { Mux } from './mux.js'
+import type { Kind, Lease, LeaseEnd, WarmPool } from './warm-pool.js'
+
+/** A request that waits for a child, or has one to itself. */
+interface OpenCall {
+  /** Aborted when the child is not wanted any more. */
+  readonly wanted: AbortController
+  serving?: { readonly lease: Lease, readonly peer: Peer, readonly transport: Transport }
+}
+
+export interface LeasedCallsOptions {
+  readonly pool: WarmPool
+  readonly maxChildren: number
+  readonly maxPendingCalls: number
+}
+
+/** The calls of one client that each have a child to themselves while they last. */
+export class LeasedCalls {
+  readonly #options: LeasedCallsOptions
+  readonly #transport: Transport
+  readonly #context: Omit<ConnectContext, 'request'>
+  readonly #calls = new Map<string, OpenCall>()
+  #nextCallback = 1
+  #closed = false
+
+  constructor (options: LeasedCallsOptions, transport: Transport, { id, principal, log }: ConnectContext) {
+    this.#options = options
+    this.#transport = transport
+    this.#context = { id, principal, log }
+  }
+
+  has (rawId: string): boolean {
+    return this.#calls.has(rawId)
+  }
+
+  /** Passes a request to a child that is its own from now on. `prepare` may tell the child something first. */
+  open (kind: Kind, message: Message, prepare: (mux: Mux, peer: Peer) => void = () => {}): void {
+    const rawId = message.rawId as string
+    this.#withChild(kind, rawId, (lease, call) => {
+      const transport: Transport = {
+        send: (answer, options) => {
+          // a child that was given up may still be at work, and ask its next client about this one's call
+          if (answer.kind === 'response') this.#end(rawId, call, options?.local === true ? 'dirty' : 'answered')
+          return this.#transport.send(answer, { ...options, relatedRequestId: rawId })
+        },
+        close: () => {},
+      }
+      const peer = new Peer(transport, this.#context.id, () => this.#nextCallback++)
+      call.serving = { lease, peer, transport }
+      lease.mux.attach(transport, { ...this.#context, request: undefined }, peer)
+      prepare(lease.mux, peer)
+      pass(transport, message)
+    })
+  }
+
+  /** Waits until there is a child, which is needed only to see it. */
+  see (kind: Kind, rawId: string, then: (mux: Mux) => void): void {
+    this.#withChild(kind, rawId, ({ mux, release }) => {
+      this.#calls.delete(rawId)
+      release('unused')
+      then(mux)
+    })
+  }
+
+  /** A notification: of the end of one call, or for all. */
+  notify (message: Message): void {
+    if (message.method !== 'notifications/cancelled') {
+      for (const { serving } of this.#calls.values()) if (serving !== undefined) pass(serving.transport, message)
+      return
+    }
+    const rawId = idKey(message.raw(CANCELLED_ID) ?? '') ?? ''
+    const call = this.#calls.get(rawId)
+    if (call === undefined) return
+    if (call.serving !== undefined) pass(call.serving.transport, message)
+    this.#end(rawId, call, 'dirty')
+  }
+
+  /** The answer to a request of one of the children. */
+  answer (message: Message): void {
+    for (const { serving } of this.#calls.values()) if (serving?.peer.callbacks.has(message.rawId ?? '') === true) pass(serving.transport, message)
+  }
+
+  close (): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const [rawId, call] of this.#calls) this.#end(rawId, call, 'dirty')
+  }
+
+  /** Gets a child for a request; the client is told when there is none. */
+  #withChild (kind: Kind, rawId: string, then: (lease: Lease, call: OpenCall) => void): void {
+    const { maxPendingCalls, maxChildren, pool } = this.#options
+    if (this.#calls.has(rawId) || this.#calls.size >= maxPendingCalls) {
+      this.#refuse(rawId, this.#calls.has(rawId) ? mcpError('MCP_ERR_ID_IN_USE', rawId) : mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls))
+      return
+    }
+    const call: OpenCall = { wanted: new AbortController() }
+    this.#calls.set(rawId, call)
+    const { signal } = call.wanted
+    pool.lease(kind, signal).then((lease) => {
+      // cancelled, or the client has left; the id may be in use again
+      if (signal.aborted) {
+        lease?.release('unused')
+      } else if (lease === undefined) {
+        this.#calls.delete(rawId)
+        this.#refuse(rawId, Object.assign(mcpError('MCP_ERR_CHILD_LIMIT', maxChildren), { retryAfter: 1 }))
+      } else {
+        then(lease, call)
+      }
+    }).catch((error: CodedError) => {
+      this.#context.log.error({ err: error }, 'no child for a call')
+      if (signal.aborted) return
+      this.#calls.delete(rawId)
+      this.#refuse(rawId, error)
+    })
+  }
+
+  #refuse (rawId: string, error: CodedError): void {
+    if (!this.#closed) void this.#transport.send(Message.error(rawId, toRpcError(error)), { status: error.statusCode, retryAfter: error.retryAfter, local: true })
+  }
+
+  #end (rawId: string, call: OpenCall, end: LeaseEnd): void {
+    call.wanted.abort()
+    if (this.#calls.get(rawId) === call) this.#calls.delete(rawId)
+    const { serving } = call
+    if (serving === undefined) return
+    delete call.serving
+    // one that has asked something is not done, whatever it says
+    const clean = end === 'answered' && serving.peer.callbacks.size === 0
+    serving.lease.mux.release(serving.peer)
+    serving.lease.release(clean ? 'answered' : 'dirty')
+  }
+}

@@ -1,0 +1,72 @@
+import { Message, SUBSCRIPTION_ID_KEY, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
+import { wantsLogs } from './calls.js'
+import { LeasedCalls, type LeasedCallsOptions } from './leased-calls.js'
+import { LISTEN } from './listens.js'
+import { Peer } from './peer.js'
+import type { Mux } from './mux.js'
+import type { Kind } from './warm-pool.js'
+
+export interface ModernRouterOptions extends LeasedCallsOptions {
+  /** The child for everything that can share one; `undefined` when each request gets a child of its own. */
+  readonly shared: Mux | undefined
+  readonly kind: Kind
+  /** Logs of calls that cannot be told apart lead to a child of their own. */
+  readonly spreads: boolean
+  /** A child stays for a client that subscribes. */
+  readonly keeps: boolean
+}
+
+/**
+ * The answering side of a client that does not shake hands, in front of a server that does not either. Any child can
+ * serve any request, so one serves them all, unless log messages would have to be told apart: a server does not say on
+ * stdio which call they are about.
+ */
+export class ModernRouter implements Connection {
+  readonly #options: ModernRouterOptions
+  readonly #transport: Transport
+  readonly #peer: Peer
+  readonly #calls: LeasedCalls
+  /** What the shared child hears of this client, and its end there. */
+  #onmessage: ((message: Message) => void) | undefined
+  readonly #shared: Connection | undefined
+
+  constructor (options: ModernRouterOptions, transport: Transport, context: ConnectContext) {
+    this.#options = options
+    this.#transport = transport
+    this.#peer = new Peer(transport, context.id)
+    this.#calls = new LeasedCalls(options, transport, context)
+    this.#shared = options.shared?.attach(transport, context, this.#peer)
+    this.#onmessage = transport.onmessage
+    transport.onmessage = message => this.#receive(message)
+  }
+
+  async close (): Promise<void> {
+    this.#onmessage = undefined
+    this.#transport.onmessage = undefined
+    this.#calls.close()
+    await this.#shared?.close()
+  }
+
+  #receive (message: Message): void {
+    if (message.kind === 'request') {
+      if (this.#options.shared === undefined && !this.#options.keeps && message.method === LISTEN) this.#acknowledgeNothing(message)
+      else if (this.#needsOwnChild(message)) this.#calls.open(this.#options.kind, message)
+      else this.#onmessage?.(message)
+    } else {
+      this.#calls.notify(message)
+      this.#onmessage?.(message)
+    }
+  }
+
+  /** Children come and go with each call: there is none whose changes could be listened to. */
+  #acknowledgeNothing ({ rawId }: Message): void {
+    const params = { _meta: { [SUBSCRIPTION_ID_KEY]: JSON.parse(rawId as string) as unknown }, notifications: {} }
+    void this.#transport.send(Message.notification('notifications/subscriptions/acknowledged', params), { relatedRequestId: rawId })
+  }
+
+  #needsOwnChild (request: Message): boolean {
+    const { shared, spreads } = this.#options
+    if (shared === undefined) return true
+    return spreads && request.method !== LISTEN && wantsLogs(request) && shared.logsMeet(this.#peer)
+  }
+}

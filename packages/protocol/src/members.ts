@@ -34,15 +34,40 @@ function newObject (path: readonly string[], members: Members): string | undefin
   return path.reduceRight((text, name) => `{${JSON.stringify(name)}:${text}}`, inner)
 }
 
+/** From the first member that changes to the last: what stands before and behind, which may be large, is not copied. */
 function placeIn (bytes: Buffer, start: number, members: Members): Place | undefined {
   const kept: string[] = []
-  const end = scanObject(bytes, start, (name, from, to) => {
+  const behind: Array<Span & { readonly name: string }> = []
+  let from: number | undefined
+  let to = start + 1
+  let last = start + 1
+  const keep = (): void => {
+    for (const { name, start, end } of behind.splice(0)) kept.push(`${JSON.stringify(name)}:${bytes.toString('utf8', start, end)}`)
+  }
+  const end = scanObject(bytes, start, (name, valueStart, valueEnd) => {
     // by the name as it is read: two spellings of one name are one
-    if (!Object.hasOwn(members, name)) kept.push(`${JSON.stringify(name)}:${bytes.toString('utf8', from, to)}`)
+    if (Object.hasOwn(members, name)) {
+      from ??= last
+      to = valueEnd
+      keep()
+    } else if (from !== undefined) {
+      behind.push({ name, start: valueStart, end: valueEnd })
+    }
+    last = valueEnd
   })
-  if (end === -1) return undefined
-  for (const [name, text] of Object.entries(members)) if (text !== undefined) kept.push(`${JSON.stringify(name)}:${text}`)
-  return { start, end, text: `{${kept.join(',')}}` }
+  const set = Object.entries(members).filter(([, text]) => text !== undefined).map(([name, text]) => `${JSON.stringify(name)}:${text}`)
+  if (end === -1 || (from === undefined && set.length === 0)) return undefined
+  from ??= last
+  if (set.length > 0) {
+    keep()
+    kept.push(...set)
+    to = end - 1
+  }
+  const text = kept.join(',')
+  if (from > start + 1) return { start: from, end: to, text: kept.length > 0 ? `,${text}` : '' }
+  // the comma that stands before the rest becomes ours
+  if (behind.length > 0) return { start: from, end: skipSpace(bytes, skipSpace(bytes, to) + 1), text: kept.length > 0 ? `${text},` : '' }
+  return { start: from, end: to, text }
 }
 
 /**

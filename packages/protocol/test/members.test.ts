@@ -9,7 +9,21 @@ t.test('members are set, replaced and taken out; what stands beside them keeps i
   const message = read('{"jsonrpc":"2.0","id":1,"method":"m","params":{"n": 1.0,"_meta":{"a":"x","b":90071992547409931,"c":[ ]}}}')
   t.equal(text(message.edit(['params', '_meta'], { a: undefined, d: 'true' })), '{"jsonrpc":"2.0","id":1,"method":"m","params":{"n": 1.0,"_meta":{"b":90071992547409931,"c":[ ],"d":true}}}')
   t.equal(text(message.edit(['params', '_meta'], { b: '"y"' })), '{"jsonrpc":"2.0","id":1,"method":"m","params":{"n": 1.0,"_meta":{"a":"x","c":[ ],"b":"y"}}}')
-  t.equal(text(message.edit(['params'], { _meta: undefined })), '{"jsonrpc":"2.0","id":1,"method":"m","params":{"n":1.0}}')
+  t.equal(text(message.edit(['params'], { _meta: undefined })), '{"jsonrpc":"2.0","id":1,"method":"m","params":{"n": 1.0}}')
+})
+
+t.test('members that are taken out leave the commas that the others need', async (t) => {
+  const message = read('{"jsonrpc":"2.0","method":"m","params":{ "a" : 1 , "b" : 2 , "c" : 3 , "d" : 4 }}')
+  for (const [out, params] of [
+    ['a', '{"b" : 2 , "c" : 3 , "d" : 4 }'],
+    ['b', '{ "a" : 1 , "c" : 3 , "d" : 4 }'],
+    ['d', '{ "a" : 1 , "b" : 2 , "c" : 3 }'],
+    ['ac', '{"b":2,"d" : 4 }'],
+    ['ad', '{"b":2,"c":3 }'],
+    ['bd', '{ "a" : 1,"c":3 }'],
+    ['abcd', '{ }'],
+  ] as const) t.equal(message.edit(['params'], Object.fromEntries([...out].map(name => [name, undefined]))).raw(['params']), params, out)
+  t.equal(message.edit(['params'], { x: undefined }), message)
 })
 
 t.test('objects on the way are made where they are missing, and not for nothing', async (t) => {

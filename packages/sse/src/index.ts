@@ -42,7 +42,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
     const stream = new SseStream({ maxQueuedBytes, ticker, onclose: () => sessions.end(session) })
     const session = new SseSession(id, principal, stream, ended => sessions.delete(ended))
     sessions.add(session)
-    session.open(connect, { id: shortId(id), principal, request, log: fastify.log })
+    session.open(connect, { id: shortId(id), principal, request, log: fastify.log, era: 'legacy' })
     void stream.write({ event: 'endpoint', data: `${messagesUrl}?sessionId=${id}` })
     return stream.open(reply, false)
   }

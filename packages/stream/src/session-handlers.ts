@@ -35,7 +35,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     const principal = principalOf(request)
     const session = new StreamSession({ id, principal, store, ticker, maxQueuedBytes, maxConnectionAge, maxStreams, retryInterval, onend: ended => sessions.delete(ended), onrefused: refused => sessions.end(refused) })
     sessions.add(session)
-    session.open(connect, { id: id.slice(0, 8), principal, request, log })
+    session.open(connect, { id: id.slice(0, 8), principal, request, log, era: 'legacy' })
     return session
   }
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { LegacyClient, ServerEnd, isStamped, makeProxy, until, type Heard } from './helpers/modern-server.js'
+import { LegacyClient, ServerEnd, exactly, isStamped, makeProxy, until, type Heard } from './helpers/modern-server.js'
 
 const ALL = { elicitation: { form: {}, url: {} }, sampling: { tools: {} }, roots: {} }
 const FORM = { method: 'elicitation/create', params: { mode: 'form', message: 'name?', requestedSchema: { type: 'object', properties: {} } } }
@@ -158,7 +158,7 @@ t.test('one capability that is missing, and nothing is asked', async (t) => {
 t.test('a client that can never answer is not asked', async (t) => {
   const { client, server } = calling(ALL, { answers: false })
   server.answer('tools/call', required({ a: ROOTS }))
-  t.match(client.heard.map(({ json }) => json), [{ id: 'c', error: { data: { requiredCapabilities: { roots: {} } } } }])
+  exactly(t, client.heard.map(({ json }) => json), [{ id: 'c', error: { data: { requiredCapabilities: { roots: {} } } } }])
   client.ask('d', 'tools/call', { name: 'x' })
   server.answer('tools/call', required(undefined, 's'))
   await until(() => server.all('tools/call').length === 3)
@@ -175,7 +175,7 @@ t.test('what cannot be made out ends the call', async (t) => {
   ]) {
     const { client, server } = calling()
     server.answer('tools/call', text)
-    t.match(client.heard.map(({ json }) => json), [{ id: 'c', error: { code: -32603, data: { code: 'MCP_ERR_INPUT' } } }], text.slice(0, 80))
+    exactly(t, client.heard.map(({ json }) => json), [{ id: 'c', error: { code: -32603, data: { code: 'MCP_ERR_INPUT' } } }], text.slice(0, 80))
     client.ask('c', 'tools/call', {})
     t.equal(server.all('tools/call').length, 2, 'the id is free again')
   }
@@ -199,7 +199,7 @@ t.test('an error of the client ends the call and withdraws what else was asked',
   client.say({ jsonrpc: '2.0', id: roots, result: { roots: [] } })
   client.heard.length = 0
   client.say({ jsonrpc: '2.0', id: sample, error: { code: -1, message: 'the user said %s no' } })
-  t.match(client.heard.map(({ json, options }) => [json, options]), [
+  exactly(t, client.heard.map(({ json, options }) => [json, options]), [
     [{ method: 'notifications/cancelled', params: { requestId: form } }, { relatedRequestId: '"c"' }],
     [{ id: 'c', error: { code: -32603, message: 'The client has not given the input that tools/call asks for: the user said %s no', data: { code: 'MCP_ERR_INPUT' } } }, { local: true }],
   ])
@@ -208,12 +208,34 @@ t.test('an error of the client ends the call and withdraws what else was asked',
   t.equal(server.all('tools/call').length, 1)
 })
 
+t.test('the first answer to a question counts', async (t) => {
+  const { client, server } = calling()
+  server.answer('tools/call', required({ a: FORM, b: ROOTS }))
+  const [form, roots] = requests(client).map(({ json }) => json.id)
+  for (const n of [1, 2]) client.say({ jsonrpc: '2.0', id: form, result: { n } })
+  t.equal(server.all('tools/call').length, 1)
+  client.say({ jsonrpc: '2.0', id: String(roots), result: { n: 3 } })
+  client.say({ jsonrpc: '2.0', id: roots, result: { n: 4 } })
+  t.strictSame(server.last('tools/call').json.params?.['inputResponses'], { a: { n: 1 }, b: { n: 4 } })
+})
+
+t.test('a client that answered in time is not late afterwards', async (t) => {
+  const client = makeProxy({ inputTimeout: 5 }).client().shakeHands(ALL)
+  for (const id of ['first', 'second']) {
+    client.ask(id, 'tools/call', { name: 'x' })
+    client.server.answer('tools/call', required({ a: FORM }))
+    if (id === 'first') reply(client, 'elicitation/create', { action: 'accept' })
+  }
+  await until(() => client.answer('second') !== undefined)
+  t.equal(client.answer('first'), undefined)
+})
+
 t.test('a client that takes too long ends the call', async (t) => {
   const client = makeProxy({ inputTimeout: 5 }).client().shakeHands(ALL)
   client.ask('c', 'tools/call', { name: 'x' })
   client.server.answer('tools/call', required({ a: FORM }))
   await until(() => client.answer('c') !== undefined)
-  t.match(client.heard.map(({ json }) => json), [{ method: 'elicitation/create' }, { method: 'notifications/cancelled' }, { id: 'c', error: { data: { code: 'MCP_ERR_INPUT' } } }])
+  exactly(t, client.heard.map(({ json }) => json), [{ method: 'elicitation/create' }, { method: 'notifications/cancelled' }, { id: 'c', error: { data: { code: 'MCP_ERR_INPUT' } } }])
 })
 
 t.test('a call that is cancelled while the client is asked withdraws what it asks', async (t) => {
@@ -222,7 +244,7 @@ t.test('a call that is cancelled while the client is asked withdraws what it ask
   const ids = requests(client).map(({ json }) => json.id)
   client.heard.length = 0
   client.notify('notifications/cancelled', { requestId: 'c', reason: 'enough' })
-  t.match(client.heard.map(({ json }) => json), ids.map(requestId => ({ method: 'notifications/cancelled', params: { requestId } })))
+  exactly(t, client.heard.map(({ json }) => json), ids.map(requestId => ({ method: 'notifications/cancelled', params: { requestId } })))
   for (const id of ids) client.say({ jsonrpc: '2.0', id, result: {} })
   t.equal(client.heard.length, 2)
   t.equal(server.all('tools/call').length, 1)
@@ -249,7 +271,7 @@ t.test('a URL elicitation gets an id, and is complete when it is not asked for a
   for (const { json: { id } } of requests(client)) client.say({ jsonrpc: '2.0', id, result: { action: 'accept' } })
   client.heard.length = 0
   server.answer('tools/call', required({ a: visit('https://one'), c: FORM }, 's'))
-  t.match(client.heard.map(({ json, options }) => [json.method, json.params?.['elicitationId'], options?.relatedRequestId]), [
+  exactly(t, client.heard.map(({ json, options }) => [json.method, json.params?.['elicitationId'], options?.relatedRequestId]), [
     ['notifications/elicitation/complete', two, '"c"'],
     ['elicitation/create', one, '"c"'],
     ['elicitation/create', undefined, '"c"'],
@@ -257,7 +279,7 @@ t.test('a URL elicitation gets an id, and is complete when it is not asked for a
   for (const { json: { id } } of requests(client)) client.say({ jsonrpc: '2.0', id, result: { action: 'accept' } })
   client.heard.length = 0
   server.answer('tools/call', { done: true })
-  t.match(client.heard.map(({ json }) => json), [{ method: 'notifications/elicitation/complete', params: { elicitationId: one } }, { id: 'c', result: { done: true } }])
+  exactly(t, client.heard.map(({ json }) => json), [{ method: 'notifications/elicitation/complete', params: { elicitationId: one } }, { id: 'c', result: { done: true } }])
 })
 
 t.test('what the user has not agreed to, or what has failed, is not complete', async (t) => {
@@ -285,5 +307,5 @@ t.test('a client and a server in one process, which answer at once', async (t) =
   client.onheard = ({ json }) => { if (json.method !== undefined && json.id !== undefined) client.say({ jsonrpc: '2.0', id: json.id, error: { code: 1, message: 'no' } }) }
   client.heard.length = 0
   client.ask(2, 'tools/call', { name: 'x' })
-  t.match(client.heard.map(({ json }) => json), [{ method: 'elicitation/create' }, { id: 2, error: { data: { code: 'MCP_ERR_INPUT' } } }], 'after an error nothing more is asked')
+  exactly(t, client.heard.map(({ json }) => json), [{ method: 'elicitation/create' }, { id: 2, error: { data: { code: 'MCP_ERR_INPUT' } } }], 'after an error nothing more is asked')
 })

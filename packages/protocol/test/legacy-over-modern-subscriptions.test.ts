@@ -1,6 +1,6 @@
 import t from 'tap'
 import { SUBSCRIPTION_ID_KEY } from '@mcp-proxy/protocol'
-import { LegacyClient, ServerEnd, isStamped, makeProxy, until } from './helpers/modern-server.js'
+import { LegacyClient, ServerEnd, exactly, isStamped, makeProxy, until } from './helpers/modern-server.js'
 
 const LISTEN = 'subscriptions/listen'
 
@@ -99,7 +99,7 @@ t.test('a server that does not take it says so, one way or another', async (t) =
     client.ask('s', 'resources/subscribe', { uri: 'a:' })
     const id = server.id(LISTEN)
     refuse(server)
-    t.match(client.heard.map(({ json }) => json), [{ id: 's', error: { code } }])
+    exactly(t, client.heard.map(({ json }) => json), [{ id: 's', error: { code } }])
     void server.say(updated(id, 'a:'))
     t.equal(client.heard.length, 1)
     client.ask('again', 'resources/subscribe', { uri: 'a:' })
@@ -198,6 +198,16 @@ t.test('a server that ends it without acknowledging it is tried a few times more
   t.equal(server.all(LISTEN).length, 6)
 })
 
+t.test('a server that ends it often, and acknowledges it each time, is not given up', async (t) => {
+  const { server } = subscribed('file:///a', { reopenDelay: 1 })
+  for (let times = 1; times <= 10; times++) {
+    server.answer(LISTEN, {})
+    await until(() => server.all(LISTEN).length === times + 1)
+    server.acknowledge({ resourceSubscriptions: ['file:///a'] })
+  }
+  t.equal(server.all(LISTEN).length, 11)
+})
+
 t.test('unsubscribed or closed, it is not opened again', async (t) => {
   const { client, server } = subscribed('file:///a', { reopenDelay: 1 })
   const other = subscribed('file:///a', { reopenDelay: 1 })
@@ -218,7 +228,7 @@ t.test('subscriptions are bounded', async (t) => {
   const { server } = client
   for (let n = 0; n < 1_000; n++) client.ask(n, 'resources/subscribe', { uri: `a:${n}` })
   client.ask('more', 'resources/subscribe', { uri: 'a:more' })
-  t.match(client.heard.map(({ json }) => json), [{ id: 'more', error: { data: { code: 'MCP_ERR_SUBSCRIPTION_LIMIT' } } }])
+  exactly(t, client.heard.map(({ json }) => json), [{ id: 'more', error: { data: { code: 'MCP_ERR_SUBSCRIPTION_LIMIT' } } }])
   t.equal(server.all(LISTEN).length, 1_000)
   client.ask(5, 'tools/list')
   t.match(client.heard.at(-1)?.json, { id: 5, error: { data: { code: 'MCP_ERR_ID_IN_USE' } } })

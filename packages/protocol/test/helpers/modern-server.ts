@@ -1,3 +1,4 @@
+import type { Test } from 'tap'
 import {
   CLIENT_CAPABILITIES_KEY, Message, PROTOCOL_VERSION_KEY, SUBSCRIPTION_ID_KEY, isObject, legacyOverModern, metaOf,
   type ConnectContext, type Connection, type FastifyBaseLogger, type JsonRpcMessage, type LegacyOverModernOptions, type SendOptions, type Transport,
@@ -171,4 +172,10 @@ export function makeProxy (options?: LegacyOverModernOptions): TestProxy {
 export function isStamped (json: JsonRpcMessage): boolean {
   const meta = metaOf(Message.from(json))
   return meta[PROTOCOL_VERSION_KEY] === '2026-07-28' && isObject(meta[CLIENT_CAPABILITIES_KEY])
+}
+
+/** As many as there are patterns, and each fits its own: `match` alone lets an array have more. */
+export function exactly (t: Test, list: readonly unknown[], patterns: readonly unknown[], message = 'as many as expected, each as expected'): void {
+  t.equal(list.length, patterns.length, message)
+  t.match(list, patterns, message)
 }

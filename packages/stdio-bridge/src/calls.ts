@@ -33,7 +33,7 @@ export interface CallsOptions {
    * Leave progress tokens as the client chose them: with one client they cannot clash, and progress may go on after the
    * answer, for a task.
    */
-  readonly keepTokens: boolean
+  readonly keepTokens: () => boolean
 }
 
 /** The open calls of one child. Each has an id of its own there, so equal ids of different clients never meet. */
@@ -83,7 +83,7 @@ export class Calls {
   /** The progress token that the child knows the call under, as JSON text. */
   tokenOf (call: Call): string | undefined {
     if (call.progressToken === undefined) return undefined
-    return this.#options.keepTokens ? idKey(call.progressToken) : call.id
+    return this.#options.keepTokens() ? idKey(call.progressToken) : call.id
   }
 
   byId (id: string | undefined): Call | undefined {

@@ -24,7 +24,7 @@ export class Hub {
   readonly settings: BridgeSettings
   readonly log: FastifyBaseLogger
   readonly events: BridgeEvents
-  readonly exclusive: boolean
+  exclusive: boolean
   readonly era: ServerEra
   readonly peers: Set<Peer> = new Set()
   readonly calls: Calls
@@ -55,7 +55,7 @@ export class Hub {
     this.events = events
     this.exclusive = exclusive
     this.era = era
-    this.calls = new Calls({ timeout: settings.requestTimeout, total: settings.maxTotalTimeout, renew: settings.resetTimeoutOnProgress, keepTokens: exclusive })
+    this.calls = new Calls({ timeout: settings.requestTimeout, total: settings.maxTotalTimeout, renew: settings.resetTimeoutOnProgress, keepTokens: () => this.exclusive })
     this.own = new OwnCalls(message => this.send(message))
     this.listens = new Listens({ send: message => this.send(message), deliver: (peer, message, about) => this.deliver(peer, message, { relatedRequestId: about }) })
   }

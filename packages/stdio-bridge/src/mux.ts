@@ -53,6 +53,11 @@ export class Mux {
   get losses (): number { return this.#supervisor.losses }
   /** What the server answered to the handshake of the mux; `undefined` before, or when a client shakes hands itself. */
   get initializeAnswer (): Message | undefined { return this.#hub.initializeAnswer }
+  /** Others may come: the client that it was opened for turned out not to need it alone. Before that one's first message has passed. */
+  share (): void {
+    this.#hub.exclusive = false
+  }
+
   /** It serves one client alone. */
   get exclusive (): boolean { return this.#hub.exclusive }
   /** The server is spoken to without a handshake. */

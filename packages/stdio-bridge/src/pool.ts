@@ -202,6 +202,9 @@ export class Pool {
       return era === undefined ? this.#scout(context).then(place, place) : place()
     }
     const key = isolationKey(this.#settings, context, first, era)
+    // by a server without handshake it could share a child: of many that come at once only one finds out
+    const verdict = era === undefined && key === undefined && this.#settings.isolation === 'auto' ? this.#era.wait() : undefined
+    if (verdict !== undefined) return verdict.then(() => this.#place(transport, context, first))
     return this.#withMux(key, context, (mux) => {
       switch (era) {
         case 'legacy': return mux.attach(transport, context)
@@ -234,10 +237,19 @@ export class Pool {
     const peer = new Peer(transport, context.id)
     let connection = mux.attach(transport, context, peer)
     peer.translate = (waiting) => {
+      this.#shareIfAlone(mux)
       connection = this.#translate(mux, transport, context)
       for (const message of waiting) pass(transport, message)
     }
     return { close: () => connection.close() }
+  }
+
+  /** A child that was opened for one client alone, before it was known that all could share it. */
+  #shareIfAlone (mux: Mux): void {
+    if (!mux.exclusive || this.#settings.isolation !== 'auto' || this.#shared.has(SHARED)) return
+    mux.share()
+    this.#exclusive.delete(mux)
+    this.#shared.set(SHARED, mux)
   }
 
   #route (shared: Mux | undefined, transport: Transport, context: ConnectContext): Connection {
@@ -338,14 +350,14 @@ export class Pool {
     }
     // the child of everybody stays, unless told otherwise: it may hold state, and somebody will come again
     const idleTimeout = settings.childIdleTimeout ?? (key === SHARED ? 0 : DEFAULT_CHILD_IDLE_TIMEOUT)
-    const mux = this.#newMux(settings, { exclusive: false, idleTimeout, forget: () => { if (this.#shared.get(key) === mux) this.#shared.delete(key) } })
+    const mux = this.#newMux(settings, { exclusive: false, idleTimeout, forget: () => this.#forget(mux) })
     this.#shared.set(key, mux)
     if (this.#closed) void mux.close()
     return mux
   }
 
   #openExclusive (settings: BridgeSettings, onlost?: () => void): Mux {
-    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => { this.#exclusive.delete(mux) }, onlost })
+    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => this.#forget(mux), onlost })
     this.#exclusive.add(mux)
     if (this.#closed) void mux.close()
     return mux
@@ -361,6 +373,11 @@ export class Pool {
     const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, era: this.#era, onidle, ...rest, onclose: forget, onended })
     this.#running.add(mux)
     return mux
+  }
+
+  #forget (mux: Mux): void {
+    this.#exclusive.delete(mux)
+    for (const [key, open] of this.#shared) if (open === mux) this.#shared.delete(key)
   }
 
   #touch (key: string, mux: Mux): void {

@@ -5,6 +5,9 @@ export class ServerEra {
   #known: Era | undefined
   /** A child has ended at the question. It may have been the question. */
   #unasked = false
+  /** Somebody is finding out. */
+  #asked = false
+  #waiting: Array<() => void> = []
 
   /** @param pinned what it is, where somebody knows */
   constructor (pinned: Era | undefined) {
@@ -19,6 +22,21 @@ export class ServerEra {
 
   learn (era: Era): void {
     this.#known ??= era
+    this.giveUp()
+  }
+
+  /** Lets one find out; the others get a promise that settles when that one has, or has failed. */
+  wait (): Promise<void> | undefined {
+    if (this.#asked) return new Promise(resolve => this.#waiting.push(resolve))
+    this.#asked = true
+    return undefined
+  }
+
+  /** The child that was to show it has failed: the next may. */
+  giveUp (): void {
+    this.#asked = false
+    // after the one that has found out: its child may be for all of them
+    for (const resolve of this.#waiting.splice(0)) setImmediate(resolve)
   }
 
   /** The next child is, or is not, asked. */

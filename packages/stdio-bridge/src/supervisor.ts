@@ -168,6 +168,7 @@ export class Supervisor {
       // closed meanwhile: the child is being stopped
       if (this.#hub.child === undefined || this.state === 'closed') throw mcpError('MCP_ERR_STOPPED')
     } catch (cause) {
+      this.#hub.era.giveUp()
       const { child } = this.#hub
       const error = isCoded(cause) ? cause : mcpError('MCP_ERR_CHILD_HANDSHAKE', this.#hub.settings.name, cause instanceof Error ? cause.message : String(cause), { cause })
       // when the child has exited, that has been dealt with and is the reason

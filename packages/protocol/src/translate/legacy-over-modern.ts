@@ -1,5 +1,6 @@
 import { idKey } from '../envelope.js'
 import { checkInteger, checkMilliseconds, mcpError, type CodedError } from '../errors.js'
+import { isLogLevel } from '../log-levels.js'
 import { CANCELLED_ID, Message } from '../message.js'
 import { SUBSCRIPTION_ID_KEY, metaOf } from '../request-meta.js'
 import { LegacyCall } from './legacy-call.js'
@@ -22,9 +23,6 @@ export interface LegacyOverModernOptions {
 }
 
 type Settings = { readonly [Name in keyof LegacyOverModernOptions]-?: NonNullable<LegacyOverModernOptions[Name]> }
-
-/** Severities of log messages (2025-11-25, "Logging"). */
-const LOG_LEVELS: readonly unknown[] = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 /** Notifications that only a subscription brings (2026-07-28, "Subscriptions"). */
 const SUBSCRIBED: ReadonlySet<string> = new Set([
@@ -123,7 +121,7 @@ class LegacySession implements Connection {
         this.#subscriptions.unsubscribe(message)
         return
       default:
-        this.#start(rawId, new LegacyCall(message, {
+        this.#start(rawId, new LegacyCall(withoutTask(message), {
           party: this.#party,
           link: this.#link,
           answers: this.#context.answers !== false,
@@ -146,8 +144,7 @@ class LegacySession implements Connection {
     if (this.#calls.size >= this.#settings.maxCalls) return mcpError('MCP_ERR_CALL_LIMIT', this.#settings.maxCalls)
     // tasks are withheld from the other era; what a client has not subscribed to in its own would never reach it
     if (method.startsWith('tasks/') || method === 'subscriptions/listen') return mcpError('MCP_ERR_METHOD_NOT_FOUND', method)
-    if (params?.['task'] !== undefined) return mcpError('MCP_ERR_PARAMS', 'the server cannot run this as a task')
-    if (method === 'logging/setLevel' && !LOG_LEVELS.includes(params?.['level'])) return mcpError('MCP_ERR_PARAMS', '"level" is no log level')
+    if (method === 'logging/setLevel' && !isLogLevel(params?.['level'])) return mcpError('MCP_ERR_PARAMS', '"level" is no log level')
     if (method === 'initialize') return this.#introduce(message)
     return undefined
   }
@@ -212,4 +209,9 @@ class LegacySession implements Connection {
     this.#subscriptions.stop(error)
     await this.#link.close()
   }
+}
+
+/** A server without tasks answers such a call like any other (2025-11-25, "Tasks", Task Support and Handling). */
+function withoutTask (request: Message): Message {
+  return request.method === 'tools/call' && request.params?.['task'] !== undefined ? request.edit(['params'], { task: undefined }) : request
 }

@@ -4,7 +4,7 @@ import { METHOD_NOT_FOUND } from '../json-rpc.js'
 import { CANCELLED_ID, Message } from '../message.js'
 import { Asker } from './asker.js'
 import { BorrowedServer } from './borrowed-server.js'
-import { declaresCallback, declares, introductionOf, missingCapability } from './client-capabilities.js'
+import { capabilityFor, declaresCallback, declares, introductionOf, missingCapability, type Capability } from './client-capabilities.js'
 import { Questions, toInputRequired } from './input-requests.js'
 import { KeptMessages } from './kept-messages.js'
 import { digestOf } from './request-state.js'
@@ -111,7 +111,8 @@ export class ModernCall implements OpenRequest, Parkable {
   }
 
   #setLogLevel ({ logLevel }: Asker): void {
-    if (logLevel === undefined || logLevel === this.#logLevel || this.#server === undefined) return
+    // the level of a server that others use too is not this client's to set
+    if (logLevel === undefined || logLevel === this.#logLevel || this.#server?.alone !== true) return
     this.#logLevel = logLevel
     if (!offers(profileOf(this.#server.initializeAnswer), 'logging')) return
     const id = this.#first.rawId === '"mcp-proxy"' ? '"mcp-proxy-level"' : '"mcp-proxy"'
@@ -177,11 +178,19 @@ export class ModernCall implements OpenRequest, Parkable {
       this.#borrowed.tell(Message.result(serverId, '{}'))
       return
     }
-    const capability = this.#server?.alone === true && INTERACTIVE.has(this.#method) ? (this.#questions ??= new Questions()).add(request) : undefined
+    const capability = INTERACTIVE.has(this.#method) ? this.#take(request) : undefined
     if (capability === undefined) this.#borrowed.tell(Message.error(serverId, { code: METHOD_NOT_FOUND, message: `Method not found: ${method}` }))
     // what is asked while the call is parked is for the retry
     else if (this.#asker !== undefined && declares(this.#asker.capabilities, capability)) this.#gather()
     else if (this.#asker !== undefined) this.#fail(missingCapability(capability))
+  }
+
+  /** The capability that a question takes, when it is to be answered, or to be refused because the client lacks it. */
+  #take (request: Message): Capability | undefined {
+    if (this.#server?.alone === true) return (this.#questions ??= new Questions()).add(request)
+    // a server that others use too cannot wait for this client; but it need not be told so when the client could not answer
+    const capability = capabilityFor(request.method as string, request.params)
+    return capability === undefined || this.#asker === undefined || declares(this.#asker.capabilities, capability) ? undefined : capability
   }
 
   /** A server that asks several things mostly asks them at once: they go out together. */

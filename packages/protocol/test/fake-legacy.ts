@@ -26,6 +26,8 @@ export class FakeServer implements LegacyServer {
   readonly heard: Message[] = []
   /** Called for what it is sent. */
   onheard: ((message: Message) => void) | undefined
+  /** Called when it has been joined, before it is sent anything. */
+  onjoined: (() => void) | undefined
   /** How often it was joined, and given back. */
   joined = 0
   closed = 0
@@ -45,6 +47,7 @@ export class FakeServer implements LegacyServer {
       this.heard.push(message)
       this.onheard?.(message)
     }
+    this.onjoined?.()
     return { close: async () => { this.closed++ } }
   }
 

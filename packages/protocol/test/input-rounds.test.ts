@@ -368,3 +368,37 @@ t.test('URLs that a user must visit first become a round of their own; then the 
   call(all, client, 6, { capabilities: { elicitation: {} } }).say({ id: 6, error })
   t.strictSame(at(client.last, 'error', 'data', 'requiredCapabilities'), { elicitation: { url: {} } })
 })
+
+t.test('what a server has asked at its start is answered before it hears of the call, and it gets a moment to go by it', async (t) => {
+  const ready = setUp({
+    open: (server) => {
+      server.onjoined = () => server.say({ id: 's1', method: 'roots/list' })
+      return server
+    }
+  })
+  const server = call(ready, ready.client, 1)
+  await until(() => ready.client.got.length > 0)
+  t.match(inputs(ready.client), { 'roots-1': { method: 'roots/list' } })
+  t.strictSame(server.heard.length, 0, 'the call waits')
+  server.onheard = ({ method, rawId = '' }) => { if (method === 'ping') server.say(`{"jsonrpc":"2.0","id":${rawId},"result":{}}`) }
+  retry(ready.client, 2, stateOf(ready.client), { 'roots-1': { roots: [] } })
+  await until(() => server.heard.some(({ method }) => method === 'tools/call'))
+  t.strictSame(server.heard.map(({ method }) => method), [undefined, 'ping', 'tools/call'])
+  server.say({ id: 1, result: { ok: true } })
+  t.match(ready.client.last, { id: 2, result: { ok: true } })
+})
+
+t.test('a server that takes back what it has asked at its start hears of the call at once', async (t) => {
+  const ready = setUp({
+    open: (server) => {
+      server.onjoined = () => {
+        server.say({ id: 's1', method: 'roots/list' })
+        server.say({ method: 'notifications/cancelled', params: { requestId: 's1' } })
+      }
+      return server
+    }
+  })
+  const server = call(ready, ready.client, 1)
+  await until(() => server.heard.length > 0)
+  t.strictSame(server.heard.map(({ method }) => method), ['tools/call'])
+})

@@ -43,6 +43,8 @@ export class Hub {
   initializeAnswer: Message | undefined
   /** What a server without handshake has told of itself. */
   discoverAnswer: Message | undefined
+  /** What the server of one client has asked before that client was here. */
+  readonly early: Message[] = []
   /** Clients of different principals have used the child. */
   mixed = false
 

@@ -72,10 +72,13 @@ function leasedConnection (party: Transport, { id, principal, log }: ConnectCont
   /** Requests that the child works on, by their id. */
   const open = new Set<string>()
   let failed = false
+  /** It knows something of its client now, which the next must not meet. */
+  let asked = false
   const transport: Transport = {
     send: (message, options) => {
       if (message.kind === 'response' && message.rawId !== undefined) open.delete(message.rawId)
       failed ||= options?.local === true
+      asked ||= message.kind === 'request'
       return party.send(message, options)
     },
     close: () => party.close(),
@@ -96,7 +99,7 @@ function leasedConnection (party: Transport, { id, principal, log }: ConnectCont
       // one that still works for this client, or waits for it, is of no use to the next
       const clean = open.size === 0 && peer.callbacks.size === 0 && !failed
       mux.release(peer)
-      release(clean ? 'answered' : 'dirty')
+      release(!clean ? 'dirty' : asked ? 'spent' : 'answered')
     }
   }
 }

@@ -2,8 +2,12 @@ import { Message, mcpError, type CodedError, type ConnectContext, type Connectio
 import { fromClient } from './client-to-server.js'
 import { Hub, type HubOptions } from './hub.js'
 import { Peer } from './peer.js'
+import { fromServer } from './server-to-client.js'
 import { Supervisor, type SupervisorState } from './supervisor.js'
 import type { Child } from './child.js'
+
+/** Milliseconds that a server gets for what it does at its start. */
+const SETTLE_TIMEOUT = 1000
 
 export interface MuxOptions extends HubOptions {
   /** Milliseconds without a client after which the mux closes itself; `0` is never. */
@@ -75,6 +79,7 @@ export class Mux {
     this.#principal ??= { name: context.principal }
     if (this.#principal.name !== context.principal) this.#hub.mixed = true
     transport.onmessage = message => this.#receive(peer, message)
+    for (const message of this.#hub.early.splice(0)) fromServer(this.#hub, message)
     return { close: () => this.#detach(peer) }
   }
 
@@ -86,6 +91,11 @@ export class Mux {
   async start (initializeParams?: string): Promise<void> {
     if (initializeParams !== undefined) this.#supervisor.introduceAs(initializeParams)
     await this.#supervisor.start()
+  }
+
+  /** Waits until the server has done what it does at its start; one that does not say so in time has done it. */
+  async settle (): Promise<void> {
+    await this.#hub.own.call('ping', '{}', SETTLE_TIMEOUT).catch(() => {})
   }
 
   async close (): Promise<void> {

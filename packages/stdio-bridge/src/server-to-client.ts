@@ -8,6 +8,9 @@ import type { Peer } from './peer.js'
 /** What a server asks in the course of a call, and not by itself. */
 const ASKS_A_USER: ReadonlySet<string> = new Set(['elicitation/create', 'sampling/createMessage'])
 
+/** Requests of a server that wait for its client; more at its start are a mistake. */
+const MAX_EARLY = 20
+
 /** Where a notification names the subscription that it is for (2026-07-28, "Subscriptions"). */
 const SUBSCRIPTION_ID: Path = ['params', '_meta', SUBSCRIPTION_ID_KEY]
 
@@ -63,6 +66,8 @@ function callback (hub: Hub, message: Message): void {
     hub.send(Message.error(childId, { code: METHOD_NOT_FOUND, message: `a server of this revision does not ask by ${message.method}` }))
   } else if (hub.exclusive && peer !== undefined) {
     hub.deliver(peer, message.rewrite(peer.openCallback(childId)), { relatedRequestId: peer.onlyCall })
+  } else if (hub.exclusive && message.method !== 'ping' && hub.early.length < MAX_EARLY) {
+    hub.early.push(message)
   } else if (message.method === 'ping') {
     hub.send(Message.result(childId, '{}'))
   } else if (hub.calls.only?.peer.translated === true && ASKS_A_USER.has(message.method ?? '')) {

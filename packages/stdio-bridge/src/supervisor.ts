@@ -281,6 +281,7 @@ export class Supervisor {
     const { events, own, peers, settings, log } = this.#hub
     this.#hub.lastStderr = this.#hub.child?.stderrTail ?? []
     this.#hub.child = undefined
+    this.#hub.early.length = 0
     // before anybody is told: who comes next must not join the start that has failed
     this.#starting = undefined
     this.#heartbeat?.stop()

@@ -33,8 +33,11 @@ export interface Kind {
   readonly settings: BridgeSettings
 }
 
-/** How a lease was used: the child has `answered`, was `unused`, or may still be at work for the client that had it. */
-export type LeaseEnd = 'answered' | 'unused' | 'dirty'
+/**
+ * How a lease was used: the child has `answered`; it has answered and is `spent`, because its client has told it something;
+ * it was `unused`; or it is `dirty`, and may still be at work for the client that had it.
+ */
+export type LeaseEnd = 'answered' | 'spent' | 'unused' | 'dirty'
 
 /** A child that serves one call. */
 export interface Lease {
@@ -207,6 +210,8 @@ export class WarmPool {
       void mux.close()
     })
     await mux.start(kind.introduction)
+    // many servers ask for roots as soon as they know their client: what they ask is here by then
+    if (kind.introduction?.includes('"roots"') === true) await mux.settle()
     return mux
   }
 
@@ -245,11 +250,11 @@ export class WarmPool {
   }
 
   #release (kind: Kind, mux: Mux, end: LeaseEnd): void {
-    if (end === 'answered') this.#restarts.worked()
+    if (end === 'answered' || end === 'spent') this.#restarts.worked()
     const uses = (this.#uses.get(mux) ?? 0) + Number(end === 'answered')
     this.#uses.set(mux, uses)
     // a child that is closed tells when it has ended: there is room then
-    if (end === 'dirty' || mux.state !== 'ready' || uses >= this.#options.recycleAfter) void mux.close()
+    if (end === 'dirty' || end === 'spent' || mux.state !== 'ready' || uses >= this.#options.recycleAfter) void mux.close()
     else this.#giveBack(kind, mux)
   }
 

@@ -9,6 +9,8 @@ interface Run {
   child: Child
   log: Log
   messages: Message[]
+  /** Whether the exit had been told when a message came. */
+  late: boolean[]
   /** Settles when the exit is reported. */
   exit: Promise<ChildExit>
   exited: () => boolean
@@ -17,11 +19,15 @@ interface Run {
 function run (t: Teardown, options: Partial<StdioBridgeOptions> = {}): Run {
   const log = new Log()
   const messages: Message[] = []
+  const late: boolean[] = []
   let exits = 0
   let child!: Child
   const exit = new Promise<ChildExit>((resolve) => {
     child = new Child(readOptions({ command: CHILD, stopTimeout: 2000, ...options }), log, {
-      message: message => messages.push(message),
+      message: (message) => {
+        messages.push(message)
+        late.push(exits > 0)
+      },
       oversize: () => {},
       exit: (exit) => {
         if (++exits > 1) throw new Error('reported twice')
@@ -30,7 +36,7 @@ function run (t: Teardown, options: Partial<StdioBridgeOptions> = {}): Run {
     })
   })
   t.teardown(() => child.stop())
-  return { child, log, messages, exit, exited: () => exits > 0 }
+  return { child, log, messages, late, exit, exited: () => exits > 0 }
 }
 
 const ping = Message.request('1', 'ping', '{}')
@@ -136,12 +142,10 @@ t.test('the last lines of stderr are kept and all are logged', async (t) => {
 })
 
 t.test('last words before an exit are delivered before the exit is', async (t) => {
-  const { child, messages, exit, exited } = run(t)
+  const { child, messages, late, exit } = run(t)
   child.send(Message.request('1', 'tools/call', '{"name":"exitAfterAnswer"}'))
-  await until(() => messages.length > 0)
-  const before = exited()
   t.equal((await exit).code, 3)
-  t.equal(before, false)
+  t.same(late, [false])
   t.match(messages[0]?.bytes.toString(), /last words/)
 })
 

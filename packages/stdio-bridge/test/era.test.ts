@@ -1,6 +1,6 @@
 import t from 'tap'
 import { fileURLToPath } from 'node:url'
-import { makeBridge, script, type Client, type TestBridge } from './helpers/bridge.js'
+import { makeBridge, script, until, type Client, type TestBridge } from './helpers/bridge.js'
 import { asModern, MODERN_CHILD } from './helpers/modern.js'
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../../test/fixtures/${name}`, import.meta.url))
@@ -61,6 +61,7 @@ t.test('the handshake of a client with a child of its own goes through as it is,
 t.test('a server that can do both is spoken to without a handshake', async (t) => {
   const made = makeBridge(t, { command: MODERN_CHILD, env: { ...CHILD_LOG, MCP_CHILD_ERA: 'dual' } })
   await made.bridge.start()
+  await until(() => heard(made).length > 0)
   t.same(heard(made), ['server/discover'])
   t.match((await asModern(made.client()).request(1, 'tools/call', { name: 'echo', arguments: { text: 'hi' } })).result, { resultType: 'complete' })
 })
@@ -68,6 +69,7 @@ t.test('a server that can do both is spoken to without a handshake', async (t) =
 t.test('a server that is slow to start is recognized all the same', async (t) => {
   const made = makeBridge(t, { command: MODERN_CHILD, env: { ...CHILD_LOG, MCP_CHILD_ERA: 'slow' }, probeTimeout: 100 })
   await made.bridge.start()
+  await until(() => heard(made).length >= 2)
   t.same(heard(made).slice(0, 2), ['server/discover', 'initialize'], 'it had been taken for one that says nothing')
   t.match((await asModern(made.client()).request(1, 'tools/call', { name: 'echo', arguments: { text: 'hi' } })).result, { resultType: 'complete' })
 })
@@ -75,9 +77,11 @@ t.test('a server that is slow to start is recognized all the same', async (t) =>
 t.test('the era can be said beforehand', async (t) => {
   const old = makeBridge(t, { command: [process.execPath, fixture('modern-child.mjs')], env: { ...CHILD_LOG, MCP_CHILD_ERA: 'dual' }, upstreamEra: 'legacy' })
   await old.bridge.start()
+  await until(() => heard(old).length > 0)
   t.same(heard(old).slice(0, 1), ['initialize'], 'no question')
   const modern = makeBridge(t, { command: [process.execPath, fixture('modern-child.mjs')], env: CHILD_LOG, upstreamEra: 'modern' })
   await modern.bridge.start()
+  await until(() => heard(modern).length > 0)
   t.same(heard(modern), ['server/discover'])
   const wrong = makeBridge(t, { command: legacy(WAYS['answers with an error']), upstreamEra: 'modern' })
   await t.rejects(wrong.bridge.start(), { code: 'MCP_ERR_CHILD_HANDSHAKE' })

@@ -6,7 +6,9 @@ import type { ConnectContext } from '../transport.js'
 
 /** What happens to whom a server was lent to. */
 export interface Borrower {
-  /** There is one; nothing of it has been heard yet. */
+  /** There is one, which is joined next: it may have something to say at once. */
+  readonly meet?: (server: LegacyServer) => void
+  /** It has been joined. */
   readonly serve: (server: LegacyServer) => void
   readonly receive: (message: Message, options: SendOptions | undefined) => void | Promise<void>
   /** There is none, or none any more. */
@@ -48,6 +50,7 @@ export class BorrowedServer {
   }
 
   #serve (server: LegacyServer): void {
+    this.#borrower.meet?.(server)
     this.#connection = server.connect(this.#transport)
     // it came too late
     if (this.#wanted.signal.aborted) void this.#connection.close()

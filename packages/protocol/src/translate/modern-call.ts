@@ -37,6 +37,8 @@ export class ModernCall implements OpenRequest, Parkable {
   #server: LegacyServer | undefined
   /** What the server was told last. */
   #logLevel: string | undefined
+  /** The request has been passed on. */
+  #sent = false
   #questions: Questions | undefined
   #gathering: NodeJS.Timeout | undefined
   #parkedAs: string | undefined
@@ -51,7 +53,8 @@ export class ModernCall implements OpenRequest, Parkable {
     this.#method = request.method as string
     this.#first = this.#asker = asker
     this.#borrowed = new BorrowedServer({
-      serve: server => this.#serve(server),
+      meet: (server) => { this.#server = server },
+      serve: () => this.#serve(),
       receive: (message, options) => this.#receive(message, options),
       fail: error => this.#fail(error ?? mcpError('MCP_ERR_STOPPED')),
     })
@@ -88,6 +91,7 @@ export class ModernCall implements OpenRequest, Parkable {
     if (this.#asker !== asker) return
     if (questions.awaited) this.#park()
     else if (questions.size > 0) this.#gather()
+    else if (!this.#sent) this.#settle()
   }
 
   cancel (): void {
@@ -104,10 +108,26 @@ export class ModernCall implements OpenRequest, Parkable {
     this.#fail(mcpError('MCP_ERR_STOPPED'))
   }
 
-  #serve (server: LegacyServer): void {
-    this.#server = server
+  #serve (): void {
     this.#setLogLevel(this.#first)
+    // what a server asks before any call is how it is set up for its client: that comes first
+    if (this.#questions === undefined) this.#send()
+  }
+
+  #send (): void {
+    this.#sent = true
     this.#borrowed.tell(toLegacy(this.#request))
+  }
+
+  /** The server may have to look at the answers before it goes by them: a ping, and a moment, before the call. */
+  #settle (): void {
+    this.#borrowed.tell(Message.request(this.#ownId('ping'), 'ping', '{}'))
+  }
+
+  /** An id that the client has not chosen. */
+  #ownId (name: string): string {
+    const id = `"mcp-proxy-${name}"`
+    return id === this.#first.rawId ? `"mcp-proxy-own-${name}"` : id
   }
 
   #setLogLevel ({ logLevel }: Asker): void {
@@ -115,8 +135,7 @@ export class ModernCall implements OpenRequest, Parkable {
     if (logLevel === undefined || logLevel === this.#logLevel || this.#server?.alone !== true) return
     this.#logLevel = logLevel
     if (!offers(profileOf(this.#server.initializeAnswer), 'logging')) return
-    const id = this.#first.rawId === '"mcp-proxy"' ? '"mcp-proxy-level"' : '"mcp-proxy"'
-    this.#borrowed.tell(Message.request(id, 'logging/setLevel', JSON.stringify({ level: logLevel })))
+    this.#borrowed.tell(Message.request(this.#ownId('level'), 'logging/setLevel', JSON.stringify({ level: logLevel })))
   }
 
   #receive (message: Message, options: SendOptions | undefined): void | Promise<void> {
@@ -126,8 +145,11 @@ export class ModernCall implements OpenRequest, Parkable {
   }
 
   #answered (message: Message, options: SendOptions | undefined): void | Promise<void> {
-    // others are to what was sent besides
-    if (message.rawId !== this.#first.rawId) return
+    if (message.rawId !== this.#first.rawId) {
+      // others are to what was sent besides
+      if (message.rawId === this.#ownId('ping')) this.#gathering ??= setTimeout(() => this.#park(), this.#desk.gather).unref()
+      return
+    }
     const asker = this.#asker
     if (asker === undefined) {
       this.#answer = { message, options }
@@ -201,8 +223,12 @@ export class ModernCall implements OpenRequest, Parkable {
   /** Sends the client away with what it is asked; the call stays open on its server. */
   #park (): void {
     this.#gathering = undefined
-    // withdrawn meanwhile
-    if (this.#asker === undefined || this.#questions === undefined || this.#questions.size === 0) return
+    if (this.#asker === undefined) return
+    if (this.#questions === undefined || this.#questions.size === 0) {
+      // withdrawn meanwhile, or answered before the call
+      if (!this.#sent) this.#send()
+      return
+    }
     const { party, rawId } = this.#asker
     this.#asker = undefined
     this.#parkedAs = this.#desk.parked.add(this)

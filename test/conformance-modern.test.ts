@@ -45,7 +45,9 @@ t.test('a modern server, directly and through the proxy', { skip }, async (t) =>
 })
 
 t.test('a legacy server through the proxy', { skip }, async (t) => {
-  const findings = await serveThroughProxy(t, []).then(run)
+  const url = await serveThroughProxy(t, [])
+  await warmUp(url)
+  const findings = await run(url)
   t.strictSame(required.filter(scenario => !findings.has(scenario)), [], 'every required scenario ran')
 
   const unmet = new Set<string>()
@@ -57,6 +59,22 @@ t.test('a legacy server through the proxy', { skip }, async (t) => {
   }
   t.strictSame([...NOT_BY_NATURE.keys()].filter(check => !unmet.has(check)), [], 'what is said to be impossible is')
 })
+
+/** One scenario waits a single second for a server that asks: on a busy machine a child may take longer to start, so some are started before. */
+async function warmUp (url: string): Promise<void> {
+  const meta = {
+    'io.modelcontextprotocol/protocolVersion': REVISION,
+    'io.modelcontextprotocol/clientInfo': { name: 'conformance-client', version: '1.0.0' },
+    'io.modelcontextprotocol/clientCapabilities': { elicitation: {} },
+  }
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': REVISION, 'mcp-method': 'tools/call', 'mcp-name': 'test_streaming_elicitation' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 'warm', method: 'tools/call', params: { name: 'test_streaming_elicitation', arguments: {}, _meta: meta } }),
+  })
+  if (!answer.ok) throw new Error(`the server does not answer: ${await answer.text()}`)
+  await answer.text()
+}
 
 async function run (url: string): Promise<Findings> {
   return await runSuite(t, String(node), url, SELECTION)

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { startProxy } from './helpers/app.js'
-import { OVER, SDKS, openClient, openStdio, type Answers, type Declared, type OpenClient } from './helpers/clients.js'
+import { OVER, SDKS, isModern, openClient, openStdio, type Answers, type Declared, type OpenClient } from './helpers/clients.js'
 import { INHERITED, everything, filesystem, steady, tool, type Step } from './helpers/published.js'
 
 const capabilities: Declared = { sampling: {}, elicitation: { form: {}, url: {} }, roots: { listChanged: true } }
@@ -21,20 +21,20 @@ t.test('server-everything asks clients of the proxy as it asks over stdio, and g
     ['resources/read', ({ sdk }) => sdk.readResource({ uri: 'demo://resource/session/a.gz' })],
     ['resources/list', ({ sdk }) => sdk.listResources()],
   ]
-  const play = async (open: (answers: Answers) => Promise<OpenClient>): Promise<unknown[]> => {
+  const play = async (open: (answers: Answers) => Promise<OpenClient>, chosen: readonly Step[] = steps): Promise<unknown[]> => {
     const client = await open({
       sample: params => JSON.stringify(params),
       elicit: ({ message }) => message.includes('link') ? {} : { name: 'Ada', integer: 7 },
       roots: () => [{ uri: 'file:///tmp/one', name: 'one' }],
     })
     const transcript: unknown[] = []
-    for (const [method, run] of steps) {
+    for (const [method, run] of chosen) {
       await run(client).catch(() => {})
       transcript.push([method, steady(client.wire.answerTo(method))])
     }
     // the server asks for roots once more by a timer, which may come sooner or later than the tool that does
     transcript.push(client.wire.asked.filter(({ method }) => method !== 'roots/list').map(({ method, params }) => [method, params]))
-    t.ok(client.wire.asked.some(({ method }) => method === 'roots/list'))
+    t.ok(chosen !== steps || client.wire.asked.some(({ method }) => method === 'roots/list'))
     await client.sdk.close()
     return transcript
   }
@@ -45,10 +45,37 @@ t.test('server-everything asks clients of the proxy as it asks over stdio, and g
   const { url } = await startProxy(t, { command, env, environment: INHERITED, stopTimeout: 100 })
   for (const over of OVER) {
     for (const sdk of SDKS) {
+      if (isModern(sdk, over)) continue
       const proxied = await play(answers => openClient(t, over, url, { sdk, capabilities, answers }))
       t.strictSame(proxied, direct, `${sdk} over ${over}`)
     }
   }
+})
+
+t.test('server-everything asks clients of 2026-07-28 too, which it does not know', async (t) => {
+  const { command, env } = everything()
+  const asking: ReadonlyArray<[name: string, args?: Record<string, unknown>]> = [
+    ['get-roots-list'],
+    ['trigger-sampling-request', { prompt: 'hello 日本', maxTokens: 9 }],
+    ['trigger-elicitation-request'],
+    ['trigger-url-elicitation', { url: 'https://example.com/x', elicitationId: 'chosen' }],
+  ]
+  const answers: Answers = {
+    sample: params => JSON.stringify(params),
+    elicit: ({ message }) => message.includes('link') ? {} : { name: 'Ada', integer: 7 },
+    roots: () => [{ uri: 'file:///tmp/one', name: 'one' }],
+  }
+  const play = async (client: OpenClient): Promise<unknown[]> => {
+    const texts: unknown[] = []
+    for (const [name, args = {}] of asking) texts.push(steady(await client.text(name, args)))
+    return texts
+  }
+  const { url } = await startProxy(t, { command, env, environment: INHERITED, stopTimeout: 100 })
+  const [direct, proxied] = await Promise.all([
+    openStdio(t, { command, env, capabilities, answers }).then(play),
+    openClient(t, 'stream', url, { sdk: 'v2-pinned', capabilities, answers }).then(play),
+  ])
+  t.strictSame(proxied, direct)
 })
 
 t.test('a task of server-everything runs through the proxy, and its question finds the client', async (t) => {
@@ -78,6 +105,7 @@ t.test('server-filesystem works on the roots of each client', async (t) => {
   const { url } = await startProxy(t, { command, env, stopTimeout: 100 })
   for (const over of OVER) {
     for (const sdk of SDKS) {
+      if (isModern(sdk, over)) continue
       const allowed = async (...names: string[]): Promise<void> => {
         const path = join(directory, ...names)
         let root = path
@@ -97,4 +125,19 @@ t.test('server-filesystem works on the roots of each client', async (t) => {
       t.pass(`${sdk} over ${over}`)
     }
   }
+})
+
+t.test('server-filesystem works on the roots of each call of clients without a session', async (t) => {
+  const { command, env, reset } = await filesystem(t)
+  const directory = command.at(-1) as string
+  await reset()
+  const { app, url } = await startProxy(t, { command, env, stopTimeout: 100 })
+  await Promise.all(['sub', join('sub', 'deep')].map(async (name) => {
+    let root = join(directory, name)
+    const client = await openClient(t, 'stream', url, { sdk: 'v2-pinned', capabilities: { roots: {} }, answers: { roots: () => [{ uri: pathToFileURL(root).href, name: 'root' }] } })
+    t.equal(await client.text('list_allowed_directories'), `Allowed directories:\n${root}`)
+    root = directory
+    t.equal(await client.text('list_allowed_directories'), `Allowed directories:\n${root}`, 'it may change from call to call')
+  }))
+  t.equal(app.mcpBridge.status().children.filter(({ clients }) => clients > 0).length, 0, 'no child stays with a client')
 })

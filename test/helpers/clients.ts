@@ -14,6 +14,13 @@ export type Over = 'sse' | 'stream'
 
 export const OVER: readonly Over[] = ['sse', 'stream']
 export const SDKS: readonly Sdk[] = ['v1', 'v2', 'v2-auto']
+/** Those that shake hands over every transport, and so have sessions. */
+export const SESSION_SDKS: readonly Sdk[] = ['v1', 'v2']
+
+/** Whether a client finds out that it needs no session: the transport of 2024-11-05 has nothing else. */
+export function isModern (sdk: Sdk, over: Over): boolean {
+  return over === 'stream' && !SESSION_SDKS.includes(sdk)
+}
 
 export interface Declared {
   sampling?: Record<string, never>

@@ -159,6 +159,22 @@ export async function memory (t: Teardown): Promise<Published> {
   }
 }
 
+/** A method that was called, and its answer. */
+export type Exchanged = readonly [method: string, answer: unknown]
+
+/** What only clients do that shake hands. */
+const OF_A_SESSION: ReadonlySet<string> = new Set(['initialize', 'ping', 'logging/setLevel', 'resources/subscribe', 'resources/unsubscribe'])
+
+/** What is the same in both eras of what clients have seen: nothing of a session, and nothing that 2026-07-28 adds to results. */
+export function inBothEras (transcript: readonly Exchanged[]): unknown {
+  return JSON.parse(JSON.stringify(transcript.filter(([method]) => !OF_A_SESSION.has(method))), (key, value: unknown) => {
+    if (['resultType', 'ttlMs', 'cacheScope', 'io.modelcontextprotocol/serverInfo'].includes(key)) return undefined
+    if (key === '_meta' && Object.keys(value as object).length === 0) return undefined
+    // a resource that does not exist
+    return key === 'code' && value === -32002 ? -32602 : value
+  })
+}
+
 /**
  * Without what differs from run to run: the time of day, also inside base64, when a file was made or looked at, random
  * ids, and the order of environment variables, which has no meaning.

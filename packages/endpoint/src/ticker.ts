@@ -23,7 +23,6 @@ export class Ticker {
 
   delete (member: Ticking): void {
     this.#members.delete(member)
-    if (this.#members.size === 0) this.close()
   }
 
   /** Ends all members at once. */
@@ -37,6 +36,8 @@ export class Ticker {
   }
 
   #tick (): void {
+    // not when the last member leaves: with one call after the other that would be a timer for each
+    if (this.#members.size === 0) this.close()
     for (const member of [...this.#members]) member.tick()
   }
 }

@@ -301,7 +301,10 @@ export class Pool {
     const room = this.#room()
     if (room === true) return begin()
     return room.then((granted) => {
-      if (!granted) throw this.#noRoom()
+      if (!granted) {
+        this.#era.giveUp()
+        throw this.#noRoom()
+      }
       return begin()
     })
   }

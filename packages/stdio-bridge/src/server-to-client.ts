@@ -44,8 +44,11 @@ function answer (hub: Hub, message: Message): void {
   hub.calls.close(call)
   hub.onworked()
   if (message.failed) call.onfailure?.()
-  // the client has shaken hands with it
-  else if (call.method === 'initialize') hub.era.learn('legacy')
+  if (call.method === 'initialize') {
+    // the client has shaken hands with it, or has not
+    if (message.failed) hub.era.giveUp()
+    else hub.era.learn('legacy')
+  }
   hub.deliver(call.peer, message.rewrite(call.rawId, editsOf(call)))
 }
 

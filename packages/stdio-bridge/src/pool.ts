@@ -78,6 +78,7 @@ export class Pool {
       log,
     })
     this.#slots.onfree = () => this.#warm.resume()
+    this.#slots.elsewhereSince = () => this.#warm.waitingSince
     const servers = new LegacyServers({
       warm: this.#warm,
       maxChildren,
@@ -372,7 +373,7 @@ export class Pool {
       this.#slots.give()
     }
     // somebody waits for a place, and this child waits for a client that may never come
-    const onidle = (): void => { if (this.#slots.waiting > 0) void mux.close() }
+    const onidle = (): void => { if (this.queued > 0) void mux.close() }
     const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, era: this.#era, onidle, ...rest, onclose: forget, onended })
     this.#running.add(mux)
     return mux

@@ -55,6 +55,8 @@ interface Shelf {
 
 interface Waiter {
   readonly kind: Kind
+  /** `Date.now()` from which on it waits. */
+  readonly since: number
   /** Takes the child, or nothing; `false` when nobody waits any more. */
   readonly settle: (mux: Mux | undefined) => boolean
   readonly fail: (error: unknown) => void
@@ -84,6 +86,8 @@ export class WarmPool {
 
   /** Calls that wait for a child. */
   get waiting (): number { return this.#waiters.length }
+  /** `Date.now()` from which on the first waits; `Infinity` when nobody does. */
+  get waitingSince (): number { return this.#waiters[0]?.since ?? Infinity }
 
   /**
    * A child for one call: one that is ready, or a new one, or one that becomes free. Nothing when none did in time, or
@@ -109,6 +113,7 @@ export class WarmPool {
       }
       const waiter: Waiter = {
         kind,
+        since: Date.now(),
         settle: (mux) => {
           if (!done()) return false
           resolve(mux === undefined ? undefined : { mux, release: end => this.#release(kind, mux, end) })
@@ -216,7 +221,7 @@ export class WarmPool {
   }
 
   #refill (kind: Kind | undefined): void {
-    if (kind === undefined || this.#closed || this.#waiters.length > 0 || this.#options.slots.full) return
+    if (kind === undefined || this.#closed || this.#waiters.length > 0 || this.#options.slots.waiting > 0 || this.#options.slots.full) return
     const starting = this.#starting.get(kind.name) ?? 0
     if ((this.#ready.get(kind.name)?.muxes.length ?? 0) + starting >= this.#options.size) return
     const wait = this.#restarts.blockedFor(Date.now()) || this.#restarts.backOff()
@@ -258,9 +263,9 @@ export class WarmPool {
     else this.#giveBack(kind, mux)
   }
 
-  /** Somebody who waits gets it; else it waits itself, unless enough do. */
+  /** Somebody who waits gets it, or its place; else it waits itself, unless enough do. */
   #giveBack (kind: Kind, mux: Mux): void {
-    if (this.#closed || mux.state !== 'ready') {
+    if (this.#closed || mux.state !== 'ready' || this.#options.slots.waitingSince < this.waitingSince) {
       void mux.close()
       return
     }

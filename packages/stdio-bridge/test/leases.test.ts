@@ -1,5 +1,5 @@
 import t from 'tap'
-import { makeBridge, until, type TestBridge } from './helpers/bridge.js'
+import { makeBridge, script, until, type TestBridge } from './helpers/bridge.js'
 import { asModern, type ModernClient } from './helpers/modern.js'
 
 /** A client whose calls have a child to themselves. */
@@ -33,4 +33,28 @@ t.test('a shared child whose last client leaves makes way for a call that waits 
   await until(() => made.bridge.status().queued === 1)
   await ada.connection.close()
   t.match(await grace.client.answer(1), { result: { content: [{ text: 'my turn' }] } })
+})
+
+t.test('a call that has waited for its client has all of its time when the client is back', async (t) => {
+  const made = makeBridge(t, {
+    isolation: 'auto',
+    upstreamEra: 'legacy',
+    requestTimeout: 400,
+    command: script(`require('node:readline').createInterface({ input: process.stdin }).on('line', line => {
+      const { id, method, params } = JSON.parse(line)
+      const write = rest => console.log(JSON.stringify({ jsonrpc: '2.0', ...rest }))
+      if (method === 'initialize') write({ id, result: { protocolVersion: params.protocolVersion, capabilities: {}, serverInfo: { name: 'n', version: '1' } } })
+      else if (method === 'tools/call') { call = id; write({ id: 'q', method: 'elicitation/create', params: { message: 'who?', requestedSchema: { type: 'object', properties: {} } } }) }
+      else if (id === 'q') setTimeout(() => write({ id: call, result: { content: [{ type: 'text', text: 'done' }] } }), 200)
+    })
+    let call`),
+  })
+  const client = asModern(made.client(), { elicitation: {} })
+  const params = { name: 'any', arguments: {} }
+  const { result } = await client.request(1, 'tools/call', params)
+  t.match(result, { resultType: 'input_required', inputRequests: { 'elicitation-1': {} }, requestState: String })
+  const parked = Date.now()
+  await until(() => Date.now() - parked > 500)
+  const answer = await client.request(2, 'tools/call', { ...params, requestState: result?.['requestState'], inputResponses: { 'elicitation-1': { action: 'accept', content: {} } } })
+  t.match(answer, { result: { content: [{ text: 'done' }] } })
 })

@@ -98,7 +98,8 @@ function notification (hub: Hub, message: Message): void {
         return
       }
       // on a child that serves several users nobody can tell whose secrets a log line holds
-      if (!hub.mixed) broadcast(hub, message, peer => admitsLevel(peer.logLevel, message.params?.['level']), hub.calls.size === 1)
+      // a leased one serves one at a time
+      if (hub.exclusive || !hub.mixed) broadcast(hub, message, peer => admitsLevel(peer.logLevel, message.params?.['level']), hub.calls.size === 1)
       return
     case 'notifications/resources/updated': {
       if (hub.modern) {

@@ -58,3 +58,16 @@ t.test('a call that has waited for its client has all of its time when the clien
   const answer = await client.request(2, 'tools/call', { ...params, requestState: result?.['requestState'], inputResponses: { 'elicitation-1': { action: 'accept', content: {} } } })
   t.match(answer, { result: { content: [{ text: 'done' }] } })
 })
+
+t.test('a call hears its own log messages also where another user had the child before', async (t) => {
+  const made = makeBridge(t, { isolation: 'auto', upstreamEra: 'legacy', maxChildren: 1 })
+  const pids: string[] = []
+  for (const [id, name] of ['ada', 'grace'].entries()) {
+    const client = askable(made, name)
+    pids.push(await client.tool(`pid ${id}`, 'pid'))
+    await client.tool(id, 'log', { level: 'error' }, { 'io.modelcontextprotocol/logLevel': 'info' })
+    t.same(client.client.all('notifications/message').map(({ params }) => params?.['level']), ['error'], name)
+    await client.client.connection.close()
+  }
+  t.equal(pids[0], pids[1], 'by one child')
+})

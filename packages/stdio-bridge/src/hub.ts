@@ -45,6 +45,8 @@ export class Hub {
   discoverAnswer: Message | undefined
   /** What the server of one client has asked before that client was here. */
   readonly early: Message[] = []
+  /** A client has been here: what the server asks later, when none is, is not for the next. */
+  visited = false
   /** Clients of different principals have used the child. */
   mixed = false
 

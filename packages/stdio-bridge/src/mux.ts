@@ -76,6 +76,7 @@ export class Mux {
   attach (transport: Transport, context: ConnectContext, peer: Peer = new Peer(transport, context.id)): Connection {
     clearTimeout(this.#idle)
     this.#hub.peers.add(peer)
+    this.#hub.visited = true
     this.#principal ??= { name: context.principal }
     if (this.#principal.name !== context.principal) this.#hub.mixed = true
     transport.onmessage = message => this.#receive(peer, message)

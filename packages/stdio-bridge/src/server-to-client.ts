@@ -69,7 +69,7 @@ function callback (hub: Hub, message: Message): void {
     hub.send(Message.error(childId, { code: METHOD_NOT_FOUND, message: `a server of this revision does not ask by ${message.method}` }))
   } else if (hub.exclusive && peer !== undefined) {
     hub.deliver(peer, message.rewrite(peer.openCallback(childId)), { relatedRequestId: peer.onlyCall })
-  } else if (hub.exclusive && message.method !== 'ping' && hub.early.length < MAX_EARLY) {
+  } else if (hub.exclusive && !hub.visited && message.method !== 'ping' && hub.early.length < MAX_EARLY) {
     hub.early.push(message)
   } else if (message.method === 'ping') {
     hub.send(Message.result(childId, '{}'))

@@ -71,3 +71,26 @@ t.test('a call hears its own log messages also where another user had the child 
   }
   t.equal(pids[0], pids[1], 'by one child')
 })
+
+t.test('what a child asks after its call is over is not asked of whoever has it next', async (t) => {
+  const made = makeBridge(t, {
+    isolation: 'auto',
+    upstreamEra: 'legacy',
+    maxChildren: 1,
+    command: script(`require('node:readline').createInterface({ input: process.stdin }).on('line', line => {
+      const { id, method, params, error } = JSON.parse(line)
+      const write = rest => console.log(JSON.stringify({ jsonrpc: '2.0', ...rest }))
+      if (method === 'initialize') write({ id, result: { protocolVersion: params.protocolVersion, capabilities: {}, serverInfo: { name: 'n', version: '1' } } })
+      else if (method === 'tools/call') {
+        write({ id, result: { content: [{ type: 'text', text: 'done' }] } })
+        if (params.arguments.late) setTimeout(() => write({ id: 'late', method: 'sampling/createMessage', params: { messages: [], maxTokens: 1 } }), 20)
+      } else if (id === 'late') process.stderr.write('late: ' + JSON.stringify(error) + '\\n')
+      else if (method === 'notifications/cancelled') process.stderr.write('cancelled\\n')
+    })`),
+  })
+  const first = askable(made)
+  t.equal(await first.tool(1, 'any', { late: true }), 'done')
+  await made.log.stderr(/^late: .*-32601/)
+  const second = askable(made)
+  t.equal(await second.tool(1, 'any'), 'done')
+})

@@ -91,7 +91,12 @@ export class Mux {
    */
   async start (initializeParams?: string): Promise<void> {
     if (initializeParams !== undefined) this.#supervisor.introduceAs(initializeParams)
-    await this.#supervisor.start()
+    try {
+      await this.#supervisor.start()
+    } finally {
+      // whoever has waited for this joins in the same turn
+      setImmediate(() => this.#rest())
+    }
   }
 
   /** Waits until the server has done what it does at its start; one that does not say so in time has done it. */
@@ -113,15 +118,21 @@ export class Mux {
     for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, { code: -32000, message: 'the client has left' }))
     hub.listens.drop(peer)
     for (const uri of hub.subscriptions.drop(peer)) hub.own.tell('resources/unsubscribe', JSON.stringify({ uri }))
-    if (hub.peers.size > 0 || hub.exclusive) return
-    if (this.#options.idleTimeout > 0) this.#idle = setTimeout(() => { void this.close() }, this.#options.idleTimeout).unref()
-    this.#options.onidle?.()
+    this.#rest()
   }
 
   /** Tells the server the level of a client that had set it elsewhere. */
   setLogLevel (peer: Peer, level: string): void {
     peer.logLevel = level
     this.#hub.own.tell('logging/setLevel', JSON.stringify({ level }))
+  }
+
+  /** Without a client: ends in a while, or at once where its place is wanted. */
+  #rest (): void {
+    if (this.#hub.peers.size > 0 || this.#hub.exclusive || this.state === 'closed') return
+    clearTimeout(this.#idle)
+    if (this.#options.idleTimeout > 0) this.#idle = setTimeout(() => { void this.close() }, this.#options.idleTimeout).unref()
+    this.#options.onidle?.()
   }
 
   async #close (): Promise<void> {

@@ -323,7 +323,8 @@ export class Pool {
   /** Ends a child that serves nobody; `false` when there is none. */
   #endIdle (): boolean {
     for (const [key, mux] of this.#shared) {
-      if (mux.clients > 0 || mux.calls > 0) continue
+      // one that is starting without a client is waited for by calls
+      if (mux.clients > 0 || mux.calls > 0 || mux.state === 'starting') continue
       this.#shared.delete(key)
       void mux.close()
       return true

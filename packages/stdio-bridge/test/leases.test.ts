@@ -94,3 +94,23 @@ t.test('what a child asks after its call is over is not asked of whoever has it 
   const second = askable(made)
   t.equal(await second.tool(1, 'any'), 'done')
 })
+
+t.test('a start that calls wait for does not make way for another client', async (t) => {
+  const made = makeBridge(t, {
+    isolation: 'principal',
+    upstreamEra: 'legacy',
+    maxChildren: 1,
+    queueTimeout: 50,
+    command: script(`require('node:readline').createInterface({ input: process.stdin }).on('line', line => {
+      const { id, method, params } = JSON.parse(line)
+      const answer = result => console.log(JSON.stringify({ jsonrpc: '2.0', id, result }))
+      process.stderr.write(method + '\\n')
+      if (method === 'initialize') setTimeout(() => answer({ protocolVersion: params.protocolVersion, capabilities: {}, serverInfo: { name: 'n', version: '1' } }), 300)
+      else if (id !== undefined) answer({ tools: [] })
+    })`),
+  })
+  const ada = asModern(made.client('ada')).request(1, 'tools/list')
+  await made.log.stderr(/initialize/)
+  t.match(await made.client('grace').initialize(), { error: { data: { code: 'MCP_ERR_CHILD_LIMIT' } } })
+  t.match(await ada, { result: { tools: [] } })
+})

@@ -87,9 +87,11 @@ export class Mux {
   /**
    * Starts the child and shakes hands, unless that is done or under way.
    * @param initializeParams how the child is introduced to its client, as JSON text; the bridge's own words without
-   * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE, MCP_ERR_STOPPED
+   * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE, MCP_ERR_CHILD_UNAVAILABLE, MCP_ERR_STOPPED
    */
   async start (initializeParams?: string): Promise<void> {
+    const { refusal } = this.#supervisor
+    if (refusal !== undefined) throw refusal
     if (initializeParams !== undefined) this.#supervisor.introduceAs(initializeParams)
     try {
       await this.#supervisor.start()

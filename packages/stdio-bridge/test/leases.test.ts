@@ -114,3 +114,13 @@ t.test('a start that calls wait for does not make way for another client', async
   t.match(await made.client('grace').initialize(), { error: { data: { code: 'MCP_ERR_CHILD_LIMIT' } } })
   t.match(await ada, { result: { tools: [] } })
 })
+
+t.test('a server that keeps ending is left alone by clients without a session too', async (t) => {
+  const made = makeBridge(t, { isolation: 'auto', upstreamEra: 'legacy', command: script('process.exit(1)'), restart: { delay: 1, maxDelay: 2, maxFailures: 3, coolDown: 60_000 } })
+  let spawned = 0
+  made.bridge.events.on('spawn', () => { spawned++ })
+  const codes: unknown[] = []
+  for (let id = 0; id < 10; id++) codes.push((await asModern(made.client()).request(id, 'tools/list')).error?.data)
+  t.match(codes.at(-1), { code: 'MCP_ERR_CHILD_UNAVAILABLE' })
+  t.equal(spawned, 3)
+})

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { Message, isModernMessage, legacyOverModern, mcpError, modernOverLegacy, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type Era, type FastifyBaseLogger, type ModernOverLegacy, type Transport } from '@mcp-proxy/protocol'
 import { Backlog } from './backlog.js'
 import { answerBeforeHandshake } from './handshake.js'
-import { SHARED, isolationKey, sharingKey } from './isolation.js'
+import { SHARED, guardFunctions, isolationKey, sharingKey } from './isolation.js'
 import { LeaseRouter, plainKind } from './lease-router.js'
 import { LegacyServers } from './legacy-servers.js'
 import { ModernRouter } from './modern-router.js'
@@ -57,7 +57,7 @@ export class Pool {
   #closed = false
 
   constructor (settings: BridgeSettings, log: FastifyBaseLogger, events: BridgeEvents) {
-    this.#settings = settings
+    this.#settings = guardFunctions(settings, log)
     this.#log = log
     this.#events = events
     this.#era = new ServerEra(settings.era)
@@ -186,10 +186,8 @@ export class Pool {
   #tryPlace (transport: Transport, context: ConnectContext, first: Message, era: Era): Connection | Promise<Connection> {
     try {
       return era === 'modern' ? this.#placeModern(transport, context) : this.#place(transport, context, first)
-    } catch (cause) {
-      this.#log.error({ err: cause }, 'isolation or childEnv has failed for a client')
-      const error = mcpError('MCP_ERR_CHILD_START', this.#settings.name, 'its options failed for this client', { cause })
-      transport.onmessage = message => this.#refuse(transport, message, error)
+    } catch (error) {
+      transport.onmessage = message => this.#refuse(transport, message, error as CodedError)
       return { close: async () => {} }
     }
   }

@@ -124,3 +124,16 @@ t.test('a server that keeps ending is left alone by clients without a session to
   t.match(codes.at(-1), { code: 'MCP_ERR_CHILD_UNAVAILABLE' })
   t.equal(spawned, 3)
 })
+
+t.test('a function of the app that throws fails the request, and says nothing of its own', async (t) => {
+  const cases = [{ upstreamEra: 'legacy', meta: {} }, { upstreamEra: 'legacy', meta: { 'io.modelcontextprotocol/logLevel': 'info' } }, { upstreamEra: 'modern', meta: {} }, { upstreamEra: 'auto', meta: {} }] as const
+  for (const { meta, upstreamEra } of cases) {
+    const made = makeBridge(t, { isolation: () => { throw new Error('no such team') }, upstreamEra })
+    const client = asModern(made.client())
+    client.say(1, 'tools/call', { name: 'echo' }, meta)
+    const { json, options, text } = await client.client.first(({ json }) => json.id === 1)
+    t.match(json, { error: { data: { code: 'MCP_ERR_CHILD_START' } } })
+    t.equal(options?.status, 502)
+    t.notMatch(text, /no such team/)
+  }
+})

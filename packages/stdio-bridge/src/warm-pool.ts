@@ -47,7 +47,6 @@ export interface Lease {
 
 /** Children of one kind that wait. */
 interface Shelf {
-  readonly kind: Kind
   readonly muxes: Mux[]
   /** `Date.now()` at which one was asked for last. */
   usedAt: number
@@ -68,8 +67,10 @@ interface Waiter {
 export class WarmPool {
   readonly #options: WarmPoolOptions
   readonly #restarts: Restarts
-  /** Children that are ready, by the name of their kind; the kind that was used longest ago comes first. */
+  /** Children that are ready, by the name of their kind, which clients choose: none is empty. The kind that was used longest ago comes first. */
   readonly #ready = new Map<string, Shelf>()
+  /** The kind that was asked for last: of this one, children are kept ready. */
+  #latest: { readonly kind: Kind, readonly usedAt: number } | undefined
   readonly #starting = new Map<string, number>()
   readonly #uses = new WeakMap<Mux, number>()
   readonly #waiters: Waiter[] = []
@@ -146,9 +147,8 @@ export class WarmPool {
   yield (): boolean {
     for (const [name, { muxes }] of this.#ready) {
       const mux = muxes.shift()
-      if (muxes.length === 0) this.#ready.delete(name)
-      if (mux === undefined) continue
-      void mux.close()
+      if (muxes.length === 0) this.#drop(name)
+      void mux?.close()
       return true
     }
     return false
@@ -156,11 +156,18 @@ export class WarmPool {
 
   /** Ends what waits for clients that have not come since. */
   #sweep (since: number): void {
+    if (this.#latest !== undefined && this.#latest.usedAt <= since) this.#latest = undefined
     for (const [name, { muxes, usedAt }] of this.#ready) {
       if (usedAt > since) continue
-      this.#ready.delete(name)
+      this.#drop(name)
       for (const mux of muxes) void mux.close()
     }
+  }
+
+  /** Nothing of a kind is ready, nor kept so. */
+  #drop (name: string): void {
+    this.#ready.delete(name)
+    if (this.#latest?.kind.name === name) this.#latest = undefined
   }
 
   /** Gives children to those who wait, in their order, and makes room where there is none. */
@@ -178,7 +185,7 @@ export class WarmPool {
         return
       }
     }
-    this.#refill([...this.#ready.values()].at(-1)?.kind)
+    this.#refill(this.#latest?.kind)
   }
 
   #startFor (waiter: Waiter): void {
@@ -189,19 +196,23 @@ export class WarmPool {
   }
 
   #takeReady (kind: Kind): Mux | undefined {
-    const shelf = this.#shelf(kind)
+    const usedAt = Date.now()
+    this.#latest = { kind, usedAt }
+    const shelf = this.#ready.get(kind.name)
+    if (shelf === undefined) return undefined
+    const mux = shelf.muxes.pop()
     // used last: now at the end
     this.#ready.delete(kind.name)
-    this.#ready.set(kind.name, shelf)
-    shelf.usedAt = Date.now()
-    return shelf.muxes.pop()
+    if (shelf.muxes.length > 0) this.#ready.set(kind.name, shelf)
+    shelf.usedAt = usedAt
+    return mux
   }
 
-  #shelf (kind: Kind): Shelf {
-    const open = this.#ready.get(kind.name)
+  #shelf ({ name }: Kind): Shelf {
+    const open = this.#ready.get(name)
     if (open !== undefined) return open
-    const shelf: Shelf = { kind, muxes: [], usedAt: Date.now() }
-    this.#ready.set(kind.name, shelf)
+    const shelf: Shelf = { muxes: [], usedAt: Date.now() }
+    this.#ready.set(name, shelf)
     return shelf
   }
 
@@ -209,9 +220,10 @@ export class WarmPool {
   async #start (kind: Kind): Promise<Mux> {
     const mux = this.#options.open(kind, () => {
       this.#restarts.lost(Date.now())
-      const muxes = this.#ready.get(kind.name)?.muxes
-      const index = muxes?.indexOf(mux) ?? -1
-      if (index !== -1) muxes?.splice(index, 1)
+      const muxes = this.#ready.get(kind.name)?.muxes ?? []
+      const index = muxes.indexOf(mux)
+      if (index !== -1) muxes.splice(index, 1)
+      if (muxes.length === 0) this.#ready.delete(kind.name)
       void mux.close()
     })
     await mux.start(kind.introduction)

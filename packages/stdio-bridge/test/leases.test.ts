@@ -1,6 +1,13 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { makeBridge, script, until, type TestBridge } from './helpers/bridge.js'
 import { asModern, type ModernClient } from './helpers/modern.js'
+
+const MEBIBYTE = 1024 * 1024
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 /** A client whose calls have a child to themselves. */
 const askable = ({ client }: TestBridge, principal?: string): ModernClient => asModern(client(principal), { sampling: {} })
@@ -136,4 +143,21 @@ t.test('a function of the app that throws fails the request, and says nothing of
     t.equal(options?.status, 502)
     t.notMatch(text, /no such team/)
   }
+})
+
+t.test('how clients have introduced themselves is forgotten with their children', async (t) => {
+  const made = makeBridge(t, { isolation: 'request', upstreamEra: 'legacy', warm: { size: 0 } })
+  const call = async (n: number, title: string): Promise<void> => {
+    const client = askable(made)
+    client.say(1, 'tools/call', { name: 'echo' }, { 'io.modelcontextprotocol/clientInfo': { name: `n${n}`, version: '1', title } })
+    t.match(await client.client.answer(1), { result: { resultType: 'complete' } })
+    await client.client.connection.close()
+    await until(() => made.bridge.status().children.length === 0)
+  }
+  await call(0, '')
+  collectGarbage()
+  const before = process.memoryUsage().heapUsed
+  for (let n = 1; n <= 8; n++) await call(n, 'x'.repeat(2 * MEBIBYTE))
+  collectGarbage()
+  t.ok(process.memoryUsage().heapUsed - before < 8 * MEBIBYTE, 'half of what they have said')
 })

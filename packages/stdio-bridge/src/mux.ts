@@ -15,7 +15,7 @@ export interface MuxOptions extends HubOptions {
   /** Called when the last client has gone. */
   readonly onidle?: (() => void) | undefined
   /** Called when the child was lost while there was no client. */
-  readonly onlost?: (() => void) | undefined
+  readonly onlost?: ((error: CodedError) => void) | undefined
   /** Called once, when the mux closes. */
   readonly onclose: () => void
   /** Called once, when its child has ended after that. */
@@ -212,7 +212,7 @@ export class Mux {
       for (const id of peer.callbacks.keys()) hub.deliver(peer, Message.notification('notifications/cancelled', { requestId: Number(id), reason: error.message }))
       peer.callbacks.clear()
     }
-    if (hub.peers.size === 0 && this.state !== 'closed') this.#options.onlost?.()
+    if (hub.peers.size === 0 && this.state !== 'closed') this.#options.onlost?.(error)
   }
 
   #failOpen (error: CodedError): void {

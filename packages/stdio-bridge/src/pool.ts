@@ -20,7 +20,7 @@ interface NewMux {
   exclusive: boolean
   idleTimeout: number
   forget: () => void
-  onlost?: (() => void) | undefined
+  onlost?: ((error: CodedError) => void) | undefined
 }
 
 /** What the bridge knows of one child. */
@@ -359,7 +359,7 @@ export class Pool {
     return mux
   }
 
-  #openExclusive (settings: BridgeSettings, onlost?: () => void): Mux {
+  #openExclusive (settings: BridgeSettings, onlost?: (error: CodedError) => void): Mux {
     const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => this.#forget(mux), onlost })
     this.#exclusive.add(mux)
     if (this.#closed) void mux.close()

@@ -1,4 +1,4 @@
-import { mcpError, type FastifyBaseLogger } from '@mcp-proxy/protocol'
+import { mcpError, type CodedError, type FastifyBaseLogger } from '@mcp-proxy/protocol'
 import { Restarts, type RestartPolicy } from './restarts.js'
 import type { Mux } from './mux.js'
 import type { BridgeSettings } from './options.js'
@@ -19,7 +19,7 @@ export interface WarmPoolOptions {
   readonly timeout: number
   readonly restart: RestartPolicy
   /** Makes a mux for one client at a time, in a place that was taken for it. `onlost`: its child has died while nobody used it. */
-  readonly open: (kind: Kind, onlost: () => void) => Mux
+  readonly open: (kind: Kind, onlost: (error: CodedError) => void) => Mux
   /** Every place is taken: a child elsewhere that serves nobody may make way. */
   readonly makeRoom: () => void
   readonly log: FastifyBaseLogger
@@ -218,8 +218,9 @@ export class WarmPool {
 
   /** Starts a child in a place that has been taken. */
   async #start (kind: Kind): Promise<Mux> {
-    const mux = this.#options.open(kind, () => {
-      this.#restarts.lost(Date.now())
+    const mux = this.#options.open(kind, ({ code }) => {
+      // a server may refuse a client, which others need not suffer for
+      if (code !== 'MCP_ERR_CHILD_HANDSHAKE' || kind.introduction === undefined) this.#restarts.lost(Date.now())
       const muxes = this.#ready.get(kind.name)?.muxes ?? []
       const index = muxes.indexOf(mux)
       if (index !== -1) muxes.splice(index, 1)

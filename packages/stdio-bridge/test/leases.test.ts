@@ -161,3 +161,21 @@ t.test('how clients have introduced themselves is forgotten with their children'
   collectGarbage()
   t.ok(process.memoryUsage().heapUsed - before < 8 * MEBIBYTE, 'half of what they have said')
 })
+
+t.test('a client whom the server will not know does not keep others from it', async (t) => {
+  const made = makeBridge(t, {
+    isolation: 'auto',
+    upstreamEra: 'legacy',
+    restart: { delay: 1, maxDelay: 1, maxFailures: 2, coolDown: 60_000 },
+    command: script(`require('node:readline').createInterface({ input: process.stdin }).on('line', line => {
+      const { id, method, params } = JSON.parse(line)
+      const write = rest => console.log(JSON.stringify({ jsonrpc: '2.0', id, ...rest }))
+      if (method === 'initialize' && params.capabilities.sampling?.odd) write({ error: { code: -32602, message: 'odd' } })
+      else if (method === 'initialize') write({ result: { protocolVersion: params.protocolVersion, capabilities: {}, serverInfo: { name: 'n', version: '1' } } })
+      else if (id !== undefined) write({ result: { content: [{ type: 'text', text: 'done' }] } })
+    })`),
+  })
+  const odd = asModern(made.client(), { sampling: { odd: 1 } })
+  for (let id = 0; id < 4; id++) t.match(await odd.request(id, 'tools/call', { name: 'any' }), { error: { data: { code: 'MCP_ERR_CHILD_HANDSHAKE' } } })
+  t.equal(await askable(made).tool(1, 'any'), 'done')
+})

@@ -101,9 +101,9 @@ export class Mux {
     }
   }
 
-  /** Waits until the server has done what it does at its start; one that does not say so in time has done it. */
+  /** Waits until the server has done what it does at its start; one that does not say so in time has done it. @throws MCP_ERR_CHILD_EXITED */
   async settle (): Promise<void> {
-    await this.#hub.own.call('ping', '{}', SETTLE_TIMEOUT).catch(() => {})
+    await this.#hub.own.call('ping', '{}', SETTLE_TIMEOUT).catch((error: unknown) => { if (this.state !== 'ready') throw error })
   }
 
   async close (): Promise<void> {

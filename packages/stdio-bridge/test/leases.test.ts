@@ -179,3 +179,16 @@ t.test('a client whom the server will not know does not keep others from it', as
   for (let id = 0; id < 4; id++) t.match(await odd.request(id, 'tools/call', { name: 'any' }), { error: { data: { code: 'MCP_ERR_CHILD_HANDSHAKE' } } })
   t.equal(await askable(made).tool(1, 'any'), 'done')
 })
+
+t.test('a child that ends between its handshake and its call is reported as one that has ended', async (t) => {
+  const made = makeBridge(t, {
+    isolation: 'auto',
+    upstreamEra: 'legacy',
+    command: script(`require('node:readline').createInterface({ input: process.stdin }).on('line', line => {
+      const { id, method, params } = JSON.parse(line)
+      if (method === 'initialize') console.log(JSON.stringify({ jsonrpc: '2.0', id, result: { protocolVersion: params.protocolVersion, capabilities: {}, serverInfo: { name: 'n', version: '1' } } }))
+      else process.exit(3)
+    })`),
+  })
+  t.match(await asModern(made.client(), { roots: {} }).request(1, 'tools/call', { name: 'any' }), { error: { data: { code: 'MCP_ERR_CHILD_EXITED' } } })
+})

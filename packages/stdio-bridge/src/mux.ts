@@ -1,7 +1,7 @@
 import { Message, mcpError, type CodedError, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
 import { fromClient } from './client-to-server.js'
 import { Hub, type HubOptions } from './hub.js'
-import { Peer } from './peer.js'
+import { CLIENT_HAS_LEFT, Peer } from './peer.js'
 import { fromServer } from './server-to-client.js'
 import { Supervisor, type SupervisorState } from './supervisor.js'
 import type { Child } from './child.js'
@@ -117,7 +117,7 @@ export class Mux {
     peer.transport.onmessage = undefined
     for (const [other, message] of this.#takeWaiting()) if (other !== peer) this.#wait(other, message)
     for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
-    for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, { code: -32000, message: 'the client has left' }))
+    for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, CLIENT_HAS_LEFT))
     hub.listens.drop(peer)
     for (const uri of hub.subscriptions.drop(peer)) hub.own.tell('resources/unsubscribe', JSON.stringify({ uri }))
     this.#rest()

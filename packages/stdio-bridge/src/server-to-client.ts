@@ -1,6 +1,7 @@
 import { CANCELLED_ID, Message, METHOD_NOT_FOUND, PROGRESS_TOKEN, SERVED_REVISIONS, SUBSCRIPTION_ID_KEY, admitsLevel, guessEnvelope, idKey, mcpError, toRpcError, type Path } from '@mcp-proxy/protocol'
 import { DISCOVER } from './handshake.js'
 import { LISTEN } from './listens.js'
+import { CLIENT_HAS_LEFT } from './peer.js'
 import type { Call } from './calls.js'
 import type { Hub } from './hub.js'
 import type { Peer } from './peer.js'
@@ -73,6 +74,8 @@ function callback (hub: Hub, message: Message): void {
     hub.early.push(message)
   } else if (message.method === 'ping') {
     hub.send(Message.result(childId, '{}'))
+  } else if (hub.exclusive && hub.visited) {
+    hub.send(Message.error(childId, CLIENT_HAS_LEFT))
   } else if (hub.calls.only?.peer.translated === true && ASKS_A_USER.has(message.method ?? '')) {
     // while one call is open, it is about that call; the translator tells its client what it would have to declare
     const { peer, rawId } = hub.calls.only

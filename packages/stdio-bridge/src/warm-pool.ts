@@ -145,13 +145,12 @@ export class WarmPool {
 
   /** Ends a child that waits for the kind of client that was here longest ago; `false` when none waits. */
   yield (): boolean {
-    for (const [name, { muxes }] of this.#ready) {
-      const mux = muxes.shift()
-      if (muxes.length === 0) this.#drop(name)
-      void mux?.close()
-      return true
-    }
-    return false
+    const [first] = this.#ready
+    if (first === undefined) return false
+    const [name, { muxes }] = first
+    void muxes.shift()?.close()
+    if (muxes.length === 0) this.#drop(name)
+    return true
   }
 
   /** Ends what waits for clients that have not come since. */

@@ -74,7 +74,7 @@ export class Pool {
       timeout: settings.queueTimeout,
       restart: settings.restart,
       open: (kind, onlost) => this.#openExclusive(kind.settings, onlost),
-      makeRoom: () => { this.#endIdle() },
+      makeRoom: () => { if (!this.#endIdle()) this.#endParked() },
       log,
     })
     this.#slots.onfree = () => this.#warm.resume()
@@ -314,8 +314,13 @@ export class Pool {
 
   /** Takes room for one more child; one that serves nobody makes way. */
   #room (): true | Promise<boolean> {
-    if (this.#slots.full && !this.#endIdle()) this.#warm.yield()
+    if (this.#slots.full && !this.#endIdle() && !this.#warm.yield()) this.#endParked()
     return this.#slots.take()
+  }
+
+  /** Ends a call whose client has been away for as long as others wait: a child that works comes before one that waits. */
+  #endParked (): void {
+    this.#overLegacy.yield(this.#settings.queueTimeout)
   }
 
   /** Ends a child that serves nobody; `false` when there is none. */

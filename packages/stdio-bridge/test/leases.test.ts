@@ -192,3 +192,23 @@ t.test('a child that ends between its handshake and its call is reported as one 
   })
   t.match(await asModern(made.client(), { roots: {} }).request(1, 'tools/call', { name: 'any' }), { error: { data: { code: 'MCP_ERR_CHILD_EXITED' } } })
 })
+
+t.test('a call whose client stays away makes way for clients that need a child', async (t) => {
+  const made = makeBridge(t, { isolation: 'auto', upstreamEra: 'legacy', maxChildren: 1, queueTimeout: 600 })
+  const refused = { error: { data: { code: 'MCP_ERR_CHILD_LIMIT' } } }
+  const one = askable(made)
+  const params = { name: 'ask', arguments: { method: 'sampling/createMessage', params: { messages: [], maxTokens: 1 } } }
+  const { result } = await one.request(1, 'tools/call', params)
+  t.match(result, { resultType: 'input_required' })
+  const early = made.client()
+  t.match(await early.request(1, 'initialize', { protocolVersion: '2025-06-18', capabilities: { sampling: {} }, clientInfo: { name: 'test', version: '1' } }), refused, 'not at once')
+  const session = made.client()
+  t.match(await session.initialize({ sampling: {} }), { result: { protocolVersion: '2025-06-18' } })
+  const retry = { ...params, requestState: result?.['requestState'], inputResponses: { 'sampling-1': {} } }
+  t.match(await one.request(2, 'tools/call', retry), { error: { data: { code: 'MCP_ERR_REQUEST_STATE' } } })
+  await session.connection.close()
+  t.match(await one.request(3, 'tools/call', params), { result: { resultType: 'input_required' } })
+  const waited = Date.now()
+  await until(() => Date.now() - waited > 600)
+  t.equal(await askable(made).tool(1, 'echo', { text: 'also for a call' }), 'also for a call')
+})

@@ -12,8 +12,8 @@ export interface Call {
   readonly method: string
   /** The token under which the client wants progress, as JSON text. */
   readonly progressToken: string | undefined
-  /** `Date.now()` at which it came. */
-  readonly since: number
+  /** `Date.now()` at which it came, or at which its client was last heard about it. */
+  since: number
   /** `Date.now()` at which it is given up; `Infinity` is never. */
   deadline: number
   /** It asks for log messages of its own (2026-07-28, "Logging"). */
@@ -109,6 +109,13 @@ export class Calls {
   /** The call is making progress: its time starts anew, where that is wanted. */
   renew (call: Call): void {
     if (this.#options.renew) call.deadline = this.#deadline(call.since, Date.now(), this.#options.timeout)
+  }
+
+  /** The call has waited for its client: all of its time starts anew. */
+  restart (call: Call): void {
+    if (call.deadline === Infinity) return
+    call.since = Date.now()
+    call.deadline = this.#deadline(call.since, call.since, this.#options.timeout)
   }
 
   /** Calls whose time is up. */

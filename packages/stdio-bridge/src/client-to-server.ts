@@ -119,5 +119,7 @@ function answerCallback (hub: Hub, peer: Peer, message: Message): void {
     return
   }
   peer.callbacks.delete(clientId)
+  // the time that its client takes is not the call's
+  if (peer.translated) for (const call of peer.calls.values()) hub.calls.restart(call)
   hub.send(message.rewrite(childId))
 }

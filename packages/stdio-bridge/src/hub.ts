@@ -45,6 +45,8 @@ export class Hub {
   discoverAnswer: Message | undefined
   /** What the server of one client has asked before that client was here. */
   readonly early: Message[] = []
+  /** A client has been here: what the server asks later, when none is, is not for the next. */
+  visited = false
   /** Clients of different principals have used the child. */
   mixed = false
 
@@ -88,8 +90,12 @@ export class Hub {
   /** Answers a call that the server has seen with an error of the proxy's own. To HTTP it is an answer like any other. */
   fail (call: Call, error: CodedError): void {
     call.onfailure?.()
-    if (call.method === 'initialize') this.refuse(call.peer, call.rawId, error)
-    else this.deliver(call.peer, Message.error(call.rawId, toRpcError(error)), { local: true })
+    if (call.method === 'initialize') {
+      this.era.giveUp()
+      this.refuse(call.peer, call.rawId, error)
+    } else {
+      this.deliver(call.peer, Message.error(call.rawId, toRpcError(error)), { local: true })
+    }
   }
 
   /** Answers a request that never reached the server: HTTP has a status for that. */

@@ -1,4 +1,4 @@
-import type { ConnectContext, Era, Message } from '@mcp-proxy/protocol'
+import { mcpError, type ConnectContext, type Era, type FastifyBaseLogger, type Message } from '@mcp-proxy/protocol'
 import { declaresCallbacks } from './handshake.js'
 import type { BridgeSettings } from './options.js'
 
@@ -29,4 +29,18 @@ export function sharingKey ({ isolation, childEnv }: BridgeSettings, context: Co
 export function isolationKey (settings: BridgeSettings, context: ConnectContext, first: Message, era: Era | undefined): string | undefined {
   const asked = settings.isolation === 'auto' && era !== 'modern' && context.answers !== false && first.method === 'initialize' && declaresCallbacks(first)
   return asked ? undefined : sharingKey(settings, context)
+}
+
+/** Settings whose functions of the app's throw MCP_ERR_CHILD_START, which tells a client nothing of why: the log does. */
+export function guardFunctions (settings: BridgeSettings, log: FastifyBaseLogger): BridgeSettings {
+  const { isolation, childEnv, name } = settings
+  const guard = <T>(use: (context: ConnectContext) => T) => (context: ConnectContext): T => {
+    try {
+      return use(context)
+    } catch (cause) {
+      log.error({ err: cause }, 'isolation or childEnv has failed for a client')
+      throw mcpError('MCP_ERR_CHILD_START', name, 'its options failed for this client', { cause })
+    }
+  }
+  return { ...settings, isolation: typeof isolation === 'function' ? guard(isolation) : isolation, childEnv: childEnv && guard(childEnv) }
 }

@@ -1,7 +1,7 @@
 import { Message, mcpError, type CodedError, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
 import { fromClient } from './client-to-server.js'
 import { Hub, type HubOptions } from './hub.js'
-import { Peer } from './peer.js'
+import { CLIENT_HAS_LEFT, Peer } from './peer.js'
 import { fromServer } from './server-to-client.js'
 import { Supervisor, type SupervisorState } from './supervisor.js'
 import type { Child } from './child.js'
@@ -15,7 +15,7 @@ export interface MuxOptions extends HubOptions {
   /** Called when the last client has gone. */
   readonly onidle?: (() => void) | undefined
   /** Called when the child was lost while there was no client. */
-  readonly onlost?: (() => void) | undefined
+  readonly onlost?: ((error: CodedError) => void) | undefined
   /** Called once, when the mux closes. */
   readonly onclose: () => void
   /** Called once, when its child has ended after that. */
@@ -76,6 +76,7 @@ export class Mux {
   attach (transport: Transport, context: ConnectContext, peer: Peer = new Peer(transport, context.id)): Connection {
     clearTimeout(this.#idle)
     this.#hub.peers.add(peer)
+    this.#hub.visited = true
     this.#principal ??= { name: context.principal }
     if (this.#principal.name !== context.principal) this.#hub.mixed = true
     transport.onmessage = message => this.#receive(peer, message)
@@ -86,16 +87,23 @@ export class Mux {
   /**
    * Starts the child and shakes hands, unless that is done or under way.
    * @param initializeParams how the child is introduced to its client, as JSON text; the bridge's own words without
-   * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE, MCP_ERR_STOPPED
+   * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE, MCP_ERR_CHILD_UNAVAILABLE, MCP_ERR_STOPPED
    */
   async start (initializeParams?: string): Promise<void> {
+    const { refusal } = this.#supervisor
+    if (refusal !== undefined) throw refusal
     if (initializeParams !== undefined) this.#supervisor.introduceAs(initializeParams)
-    await this.#supervisor.start()
+    try {
+      await this.#supervisor.start()
+    } finally {
+      // whoever has waited for this joins in the same turn
+      setImmediate(() => this.#rest())
+    }
   }
 
-  /** Waits until the server has done what it does at its start; one that does not say so in time has done it. */
+  /** Waits until the server has done what it does at its start; one that does not say so in time has done it. @throws MCP_ERR_CHILD_EXITED */
   async settle (): Promise<void> {
-    await this.#hub.own.call('ping', '{}', SETTLE_TIMEOUT).catch(() => {})
+    await this.#hub.own.call('ping', '{}', SETTLE_TIMEOUT).catch((error: unknown) => { if (this.state !== 'ready') throw error })
   }
 
   async close (): Promise<void> {
@@ -109,18 +117,24 @@ export class Mux {
     peer.transport.onmessage = undefined
     for (const [other, message] of this.#takeWaiting()) if (other !== peer) this.#wait(other, message)
     for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
-    for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, { code: -32000, message: 'the client has left' }))
+    for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, CLIENT_HAS_LEFT))
     hub.listens.drop(peer)
     for (const uri of hub.subscriptions.drop(peer)) hub.own.tell('resources/unsubscribe', JSON.stringify({ uri }))
-    if (hub.peers.size > 0 || hub.exclusive) return
-    if (this.#options.idleTimeout > 0) this.#idle = setTimeout(() => { void this.close() }, this.#options.idleTimeout).unref()
-    this.#options.onidle?.()
+    this.#rest()
   }
 
   /** Tells the server the level of a client that had set it elsewhere. */
   setLogLevel (peer: Peer, level: string): void {
     peer.logLevel = level
     this.#hub.own.tell('logging/setLevel', JSON.stringify({ level }))
+  }
+
+  /** Without a client: ends in a while, or at once where its place is wanted. */
+  #rest (): void {
+    if (this.#hub.peers.size > 0 || this.#hub.exclusive || this.state === 'closed') return
+    clearTimeout(this.#idle)
+    if (this.#options.idleTimeout > 0) this.#idle = setTimeout(() => { void this.close() }, this.#options.idleTimeout).unref()
+    this.#options.onidle?.()
   }
 
   async #close (): Promise<void> {
@@ -198,7 +212,7 @@ export class Mux {
       for (const id of peer.callbacks.keys()) hub.deliver(peer, Message.notification('notifications/cancelled', { requestId: Number(id), reason: error.message }))
       peer.callbacks.clear()
     }
-    if (hub.peers.size === 0 && this.state !== 'closed') this.#options.onlost?.()
+    if (hub.peers.size === 0 && this.state !== 'closed') this.#options.onlost?.(error)
   }
 
   #failOpen (error: CodedError): void {

@@ -1,6 +1,9 @@
-import type { Message, Transport } from '@mcp-proxy/protocol'
+import type { JsonRpcErrorObject, Message, Transport } from '@mcp-proxy/protocol'
 import type { Call } from './calls.js'
 import type { Listen } from './listens.js'
+
+/** What a server hears that has asked a client which is not there any more. */
+export const CLIENT_HAS_LEFT: JsonRpcErrorObject = { code: -32000, message: 'the client has left' }
 
 /** One client of a mux, and what the mux keeps for it. */
 export class Peer {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { Message, isModernMessage, legacyOverModern, mcpError, modernOverLegacy, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type Era, type FastifyBaseLogger, type ModernOverLegacy, type Transport } from '@mcp-proxy/protocol'
 import { Backlog } from './backlog.js'
 import { answerBeforeHandshake } from './handshake.js'
-import { SHARED, isolationKey, sharingKey } from './isolation.js'
+import { SHARED, guardFunctions, isolationKey, sharingKey } from './isolation.js'
 import { LeaseRouter, plainKind } from './lease-router.js'
 import { LegacyServers } from './legacy-servers.js'
 import { ModernRouter } from './modern-router.js'
@@ -20,7 +20,7 @@ interface NewMux {
   exclusive: boolean
   idleTimeout: number
   forget: () => void
-  onlost?: (() => void) | undefined
+  onlost?: ((error: CodedError) => void) | undefined
 }
 
 /** What the bridge knows of one child. */
@@ -57,7 +57,7 @@ export class Pool {
   #closed = false
 
   constructor (settings: BridgeSettings, log: FastifyBaseLogger, events: BridgeEvents) {
-    this.#settings = settings
+    this.#settings = guardFunctions(settings, log)
     this.#log = log
     this.#events = events
     this.#era = new ServerEra(settings.era)
@@ -74,10 +74,11 @@ export class Pool {
       timeout: settings.queueTimeout,
       restart: settings.restart,
       open: (kind, onlost) => this.#openExclusive(kind.settings, onlost),
-      makeRoom: () => { this.#endIdle() },
+      makeRoom: () => { if (!this.#endIdle()) this.#endParked() },
       log,
     })
     this.#slots.onfree = () => this.#warm.resume()
+    this.#slots.elsewhereSince = () => this.#warm.waitingSince
     const servers = new LegacyServers({
       warm: this.#warm,
       maxChildren,
@@ -185,10 +186,8 @@ export class Pool {
   #tryPlace (transport: Transport, context: ConnectContext, first: Message, era: Era): Connection | Promise<Connection> {
     try {
       return era === 'modern' ? this.#placeModern(transport, context) : this.#place(transport, context, first)
-    } catch (cause) {
-      this.#log.error({ err: cause }, 'isolation or childEnv has failed for a client')
-      const error = mcpError('MCP_ERR_CHILD_START', this.#settings.name, 'its options failed for this client', { cause })
-      transport.onmessage = message => this.#refuse(transport, message, error)
+    } catch (error) {
+      transport.onmessage = message => this.#refuse(transport, message, error as CodedError)
       return { close: async () => {} }
     }
   }
@@ -301,7 +300,10 @@ export class Pool {
     const room = this.#room()
     if (room === true) return begin()
     return room.then((granted) => {
-      if (!granted) throw this.#noRoom()
+      if (!granted) {
+        this.#era.giveUp()
+        throw this.#noRoom()
+      }
       return begin()
     })
   }
@@ -312,14 +314,20 @@ export class Pool {
 
   /** Takes room for one more child; one that serves nobody makes way. */
   #room (): true | Promise<boolean> {
-    if (this.#slots.full && !this.#endIdle()) this.#warm.yield()
+    if (this.#slots.full && !this.#endIdle() && !this.#warm.yield()) this.#endParked()
     return this.#slots.take()
+  }
+
+  /** Ends a call whose client has been away for as long as others wait: a child that works comes before one that waits. */
+  #endParked (): void {
+    this.#overLegacy.yield(this.#settings.queueTimeout)
   }
 
   /** Ends a child that serves nobody; `false` when there is none. */
   #endIdle (): boolean {
     for (const [key, mux] of this.#shared) {
-      if (mux.clients > 0 || mux.calls > 0) continue
+      // one that is starting without a client is waited for by calls
+      if (mux.clients > 0 || mux.calls > 0 || mux.state === 'starting') continue
       this.#shared.delete(key)
       void mux.close()
       return true
@@ -356,7 +364,7 @@ export class Pool {
     return mux
   }
 
-  #openExclusive (settings: BridgeSettings, onlost?: () => void): Mux {
+  #openExclusive (settings: BridgeSettings, onlost?: (error: CodedError) => void): Mux {
     const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => this.#forget(mux), onlost })
     this.#exclusive.add(mux)
     if (this.#closed) void mux.close()
@@ -369,7 +377,7 @@ export class Pool {
       this.#slots.give()
     }
     // somebody waits for a place, and this child waits for a client that may never come
-    const onidle = (): void => { if (this.#slots.waiting > 0) void mux.close() }
+    const onidle = (): void => { if (this.queued > 0) void mux.close() }
     const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, era: this.#era, onidle, ...rest, onclose: forget, onended })
     this.#running.add(mux)
     return mux

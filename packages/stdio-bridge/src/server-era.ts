@@ -32,7 +32,7 @@ export class ServerEra {
     return undefined
   }
 
-  /** The child that was to show it has failed: the next may. */
+  /** The child that was to show it has failed, or has lost its client: the next may. */
   giveUp (): void {
     this.#asked = false
     // after the one that has found out: its child may be for all of them

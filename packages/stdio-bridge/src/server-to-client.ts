@@ -1,6 +1,7 @@
 import { CANCELLED_ID, Message, METHOD_NOT_FOUND, PROGRESS_TOKEN, SERVED_REVISIONS, SUBSCRIPTION_ID_KEY, admitsLevel, guessEnvelope, idKey, mcpError, toRpcError, type Path } from '@mcp-proxy/protocol'
 import { DISCOVER } from './handshake.js'
 import { LISTEN } from './listens.js'
+import { CLIENT_HAS_LEFT } from './peer.js'
 import type { Call } from './calls.js'
 import type { Hub } from './hub.js'
 import type { Peer } from './peer.js'
@@ -44,8 +45,11 @@ function answer (hub: Hub, message: Message): void {
   hub.calls.close(call)
   hub.onworked()
   if (message.failed) call.onfailure?.()
-  // the client has shaken hands with it
-  else if (call.method === 'initialize') hub.era.learn('legacy')
+  if (call.method === 'initialize') {
+    // the client has shaken hands with it, or has not
+    if (message.failed) hub.era.giveUp()
+    else hub.era.learn('legacy')
+  }
   hub.deliver(call.peer, message.rewrite(call.rawId, editsOf(call)))
 }
 
@@ -66,10 +70,12 @@ function callback (hub: Hub, message: Message): void {
     hub.send(Message.error(childId, { code: METHOD_NOT_FOUND, message: `a server of this revision does not ask by ${message.method}` }))
   } else if (hub.exclusive && peer !== undefined) {
     hub.deliver(peer, message.rewrite(peer.openCallback(childId)), { relatedRequestId: peer.onlyCall })
-  } else if (hub.exclusive && message.method !== 'ping' && hub.early.length < MAX_EARLY) {
+  } else if (hub.exclusive && !hub.visited && message.method !== 'ping' && hub.early.length < MAX_EARLY) {
     hub.early.push(message)
   } else if (message.method === 'ping') {
     hub.send(Message.result(childId, '{}'))
+  } else if (hub.exclusive && hub.visited) {
+    hub.send(Message.error(childId, CLIENT_HAS_LEFT))
   } else if (hub.calls.only?.peer.translated === true && ASKS_A_USER.has(message.method ?? '')) {
     // while one call is open, it is about that call; the translator tells its client what it would have to declare
     const { peer, rawId } = hub.calls.only
@@ -95,7 +101,8 @@ function notification (hub: Hub, message: Message): void {
         return
       }
       // on a child that serves several users nobody can tell whose secrets a log line holds
-      if (!hub.mixed) broadcast(hub, message, peer => admitsLevel(peer.logLevel, message.params?.['level']), hub.calls.size === 1)
+      // a leased one serves one at a time
+      if (hub.exclusive || !hub.mixed) broadcast(hub, message, peer => admitsLevel(peer.logLevel, message.params?.['level']), hub.calls.size === 1)
       return
     case 'notifications/resources/updated': {
       if (hub.modern) {

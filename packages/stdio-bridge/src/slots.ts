@@ -1,8 +1,14 @@
+interface Waiter {
+  /** `Date.now()` from which on it waits. */
+  readonly since: number
+  readonly settle: (granted: boolean) => void
+}
+
 /** A bounded number of places; who finds none waits in line, for a while. */
 export class Slots {
   readonly #max: number
   readonly #timeout: number
-  readonly #queue: Array<(granted: boolean) => void> = []
+  readonly #queue: Waiter[] = []
   #taken = 0
 
   /** @param timeout milliseconds that somebody waits at most */
@@ -11,12 +17,16 @@ export class Slots {
     this.#timeout = timeout
   }
 
-  /** Called when a place has become free that nobody waits for in line. */
+  /** Called when a place has become free that nobody here waits for, or nobody for longer than there. */
   onfree: () => void = () => {}
+  /** `Date.now()` from which on somebody waits in a line of whoever `onfree` tells; `Infinity` when nobody does. */
+  elsewhereSince: () => number = () => Infinity
 
   get taken (): number { return this.#taken }
   get full (): boolean { return this.#taken >= this.#max }
   get waiting (): number { return this.#queue.length }
+  /** `Date.now()` from which on the first waits; `Infinity` when nobody does. */
+  get waitingSince (): number { return this.#queue[0]?.since ?? Infinity }
 
   /** Takes a place if one is free. */
   tryTake (): boolean {
@@ -34,21 +44,18 @@ export class Slots {
         resolve(granted)
       }
       const timer = setTimeout(() => {
-        this.#queue.splice(this.#queue.indexOf(settle), 1)
+        this.#queue.splice(this.#queue.indexOf(waiter), 1)
         resolve(false)
       }, this.#timeout)
-      this.#queue.push(settle)
+      const waiter: Waiter = { since: Date.now(), settle }
+      this.#queue.push(waiter)
     })
   }
 
   /** Gives a place back; who has waited longest gets it. */
   give (): void {
-    const next = this.#queue.shift()
-    if (next !== undefined) {
-      next(true)
-      return
-    }
     this.#taken--
-    this.onfree()
+    if (this.#queue.length === 0 || this.elsewhereSince() < this.waitingSince) this.onfree()
+    if (this.#queue.length > 0 && this.tryTake()) this.#queue.shift()?.settle(true)
   }
 }

@@ -124,6 +124,8 @@ export class Supervisor {
 
   async close (): Promise<void> {
     this.#state = 'closed'
+    // its client may leave before it has shaken hands
+    this.#hub.era.giveUp()
     clearTimeout(this.#backOff)
     this.#heartbeat?.stop()
     this.#hub.own.fail(mcpError('MCP_ERR_STOPPED'))

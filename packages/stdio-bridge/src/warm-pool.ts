@@ -1,4 +1,4 @@
-import { mcpError, type FastifyBaseLogger } from '@mcp-proxy/protocol'
+import { mcpError, type CodedError, type FastifyBaseLogger } from '@mcp-proxy/protocol'
 import { Restarts, type RestartPolicy } from './restarts.js'
 import type { Mux } from './mux.js'
 import type { BridgeSettings } from './options.js'
@@ -19,7 +19,7 @@ export interface WarmPoolOptions {
   readonly timeout: number
   readonly restart: RestartPolicy
   /** Makes a mux for one client at a time, in a place that was taken for it. `onlost`: its child has died while nobody used it. */
-  readonly open: (kind: Kind, onlost: () => void) => Mux
+  readonly open: (kind: Kind, onlost: (error: CodedError) => void) => Mux
   /** Every place is taken: a child elsewhere that serves nobody may make way. */
   readonly makeRoom: () => void
   readonly log: FastifyBaseLogger
@@ -47,7 +47,6 @@ export interface Lease {
 
 /** Children of one kind that wait. */
 interface Shelf {
-  readonly kind: Kind
   readonly muxes: Mux[]
   /** `Date.now()` at which one was asked for last. */
   usedAt: number
@@ -55,6 +54,8 @@ interface Shelf {
 
 interface Waiter {
   readonly kind: Kind
+  /** `Date.now()` from which on it waits. */
+  readonly since: number
   /** Takes the child, or nothing; `false` when nobody waits any more. */
   readonly settle: (mux: Mux | undefined) => boolean
   readonly fail: (error: unknown) => void
@@ -66,8 +67,10 @@ interface Waiter {
 export class WarmPool {
   readonly #options: WarmPoolOptions
   readonly #restarts: Restarts
-  /** Children that are ready, by the name of their kind; the kind that was used longest ago comes first. */
+  /** Children that are ready, by the name of their kind, which clients choose: none is empty. The kind that was used longest ago comes first. */
   readonly #ready = new Map<string, Shelf>()
+  /** The kind that was asked for last: of this one, children are kept ready. */
+  #latest: { readonly kind: Kind, readonly usedAt: number } | undefined
   readonly #starting = new Map<string, number>()
   readonly #uses = new WeakMap<Mux, number>()
   readonly #waiters: Waiter[] = []
@@ -84,6 +87,8 @@ export class WarmPool {
 
   /** Calls that wait for a child. */
   get waiting (): number { return this.#waiters.length }
+  /** `Date.now()` from which on the first waits; `Infinity` when nobody does. */
+  get waitingSince (): number { return this.#waiters[0]?.since ?? Infinity }
 
   /**
    * A child for one call: one that is ready, or a new one, or one that becomes free. Nothing when none did in time, or
@@ -109,6 +114,7 @@ export class WarmPool {
       }
       const waiter: Waiter = {
         kind,
+        since: Date.now(),
         settle: (mux) => {
           if (!done()) return false
           resolve(mux === undefined ? undefined : { mux, release: end => this.#release(kind, mux, end) })
@@ -139,23 +145,28 @@ export class WarmPool {
 
   /** Ends a child that waits for the kind of client that was here longest ago; `false` when none waits. */
   yield (): boolean {
-    for (const [name, { muxes }] of this.#ready) {
-      const mux = muxes.shift()
-      if (muxes.length === 0) this.#ready.delete(name)
-      if (mux === undefined) continue
-      void mux.close()
-      return true
-    }
-    return false
+    const [first] = this.#ready
+    if (first === undefined) return false
+    const [name, { muxes }] = first
+    void muxes.shift()?.close()
+    if (muxes.length === 0) this.#drop(name)
+    return true
   }
 
   /** Ends what waits for clients that have not come since. */
   #sweep (since: number): void {
+    if (this.#latest !== undefined && this.#latest.usedAt <= since) this.#latest = undefined
     for (const [name, { muxes, usedAt }] of this.#ready) {
       if (usedAt > since) continue
-      this.#ready.delete(name)
+      this.#drop(name)
       for (const mux of muxes) void mux.close()
     }
+  }
+
+  /** Nothing of a kind is ready, nor kept so. */
+  #drop (name: string): void {
+    this.#ready.delete(name)
+    if (this.#latest?.kind.name === name) this.#latest = undefined
   }
 
   /** Gives children to those who wait, in their order, and makes room where there is none. */
@@ -173,7 +184,7 @@ export class WarmPool {
         return
       }
     }
-    this.#refill([...this.#ready.values()].at(-1)?.kind)
+    this.#refill(this.#latest?.kind)
   }
 
   #startFor (waiter: Waiter): void {
@@ -184,29 +195,35 @@ export class WarmPool {
   }
 
   #takeReady (kind: Kind): Mux | undefined {
-    const shelf = this.#shelf(kind)
+    const usedAt = Date.now()
+    this.#latest = { kind, usedAt }
+    const shelf = this.#ready.get(kind.name)
+    if (shelf === undefined) return undefined
+    const mux = shelf.muxes.pop()
     // used last: now at the end
     this.#ready.delete(kind.name)
-    this.#ready.set(kind.name, shelf)
-    shelf.usedAt = Date.now()
-    return shelf.muxes.pop()
+    if (shelf.muxes.length > 0) this.#ready.set(kind.name, shelf)
+    shelf.usedAt = usedAt
+    return mux
   }
 
-  #shelf (kind: Kind): Shelf {
-    const open = this.#ready.get(kind.name)
+  #shelf ({ name }: Kind): Shelf {
+    const open = this.#ready.get(name)
     if (open !== undefined) return open
-    const shelf: Shelf = { kind, muxes: [], usedAt: Date.now() }
-    this.#ready.set(kind.name, shelf)
+    const shelf: Shelf = { muxes: [], usedAt: Date.now() }
+    this.#ready.set(name, shelf)
     return shelf
   }
 
   /** Starts a child in a place that has been taken. */
   async #start (kind: Kind): Promise<Mux> {
-    const mux = this.#options.open(kind, () => {
-      this.#restarts.lost(Date.now())
-      const muxes = this.#ready.get(kind.name)?.muxes
-      const index = muxes?.indexOf(mux) ?? -1
-      if (index !== -1) muxes?.splice(index, 1)
+    const mux = this.#options.open(kind, ({ code }) => {
+      // a server may refuse a client, which others need not suffer for
+      if (code !== 'MCP_ERR_CHILD_HANDSHAKE' || kind.introduction === undefined) this.#restarts.lost(Date.now())
+      const muxes = this.#ready.get(kind.name)?.muxes ?? []
+      const index = muxes.indexOf(mux)
+      if (index !== -1) muxes.splice(index, 1)
+      if (muxes.length === 0) this.#ready.delete(kind.name)
       void mux.close()
     })
     await mux.start(kind.introduction)
@@ -216,7 +233,7 @@ export class WarmPool {
   }
 
   #refill (kind: Kind | undefined): void {
-    if (kind === undefined || this.#closed || this.#waiters.length > 0 || this.#options.slots.full) return
+    if (kind === undefined || this.#closed || this.#waiters.length > 0 || this.#options.slots.waiting > 0 || this.#options.slots.full) return
     const starting = this.#starting.get(kind.name) ?? 0
     if ((this.#ready.get(kind.name)?.muxes.length ?? 0) + starting >= this.#options.size) return
     const wait = this.#restarts.blockedFor(Date.now()) || this.#restarts.backOff()
@@ -258,9 +275,9 @@ export class WarmPool {
     else this.#giveBack(kind, mux)
   }
 
-  /** Somebody who waits gets it; else it waits itself, unless enough do. */
+  /** Somebody who waits gets it, or its place; else it waits itself, unless enough do. */
   #giveBack (kind: Kind, mux: Mux): void {
-    if (this.#closed || mux.state !== 'ready') {
+    if (this.#closed || mux.state !== 'ready' || this.#options.slots.waitingSince < this.waitingSince) {
       void mux.close()
       return
     }

@@ -93,3 +93,33 @@ t.test('a command that never works is reported as before, and asked anew when it
   await t.rejects(made.bridge.start(), { code: 'MCP_ERR_CHILD_EXITED', message: /exit code 4/ })
   t.match((await (made.client() as Client).request(1, 'x/ping')).error, { data: { code: 'MCP_ERR_CHILD_EXITED' } })
 })
+
+/** A server that ends at the question, and takes the handshake of its clients by the revision that they ask for. */
+const picky = legacy('process.exit(1)').map(source => source.replace("if (method === 'initialize')", `
+    if (method === 'initialize' && params.protocolVersion === 'refused') console.log(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32602, message: 'no' } }))
+    else if (method === 'initialize' && params.protocolVersion === 'unheard') {}
+    else if (method === 'initialize')`))
+
+t.test('clients that wait to hear what a server is do not wait for one whose handshake was refused', async (t) => {
+  const { client } = makeBridge(t, { command: picky, isolation: 'auto' })
+  t.match(await client().initialize({ sampling: {} }, 'refused'), { error: { code: -32602 } })
+  t.match(await client().initialize({ sampling: {} }), { result: { protocolVersion: '2025-06-18' } })
+})
+
+t.test('clients that wait to hear what a server is do not wait for one that has left', async (t) => {
+  const { client, log } = makeBridge(t, { command: picky, isolation: 'auto' })
+  const first = client()
+  void first.initialize({ sampling: {} }, 'unheard')
+  await log.stderr(/"initialize"/)
+  const second = client().initialize({ sampling: {} })
+  await first.connection.close()
+  t.match(await second, { result: { protocolVersion: '2025-06-18' } })
+})
+
+t.test('clients that wait to hear what a server is do not wait for one that found no room', async (t) => {
+  const { client, log } = makeBridge(t, { command: script('process.stdin.resume(); process.stderr.write("up\\n")'), isolation: 'auto', maxChildren: 1, queueTimeout: 20 })
+  void client().initialize()
+  await log.stderr(/up/)
+  const refused = { error: { data: { code: 'MCP_ERR_CHILD_LIMIT' } } }
+  t.match(await Promise.all([client().initialize({ sampling: {} }), client().initialize({ sampling: {} })]), [refused, refused])
+})

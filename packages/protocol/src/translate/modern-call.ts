@@ -94,6 +94,8 @@ export class ModernCall implements OpenRequest, Parkable {
     else if (!this.#sent) this.#settle()
   }
 
+  get busy (): boolean { return this.#answer === undefined }
+
   cancel (): void {
     this.#asker = undefined
     this.abandon()

@@ -30,7 +30,11 @@ export interface ModernOverLegacyOptions {
 }
 
 /** Answers clients of 2026-07-28; closing it ends what is open and parked. */
-export type ModernOverLegacy = Connect & { readonly close: () => Promise<void> }
+export type ModernOverLegacy = Connect & {
+  readonly close: () => Promise<void>
+  /** Ends a call that has waited for its client for that many milliseconds, so that its server is free; `false` when there is none. */
+  readonly yield: (age: number) => boolean
+}
 
 /**
  * Puts servers that shake hands behind clients of 2026-07-28, which do not. What a server asks during a call becomes a
@@ -58,5 +62,5 @@ export function modernOverLegacy (source: LegacySource, options: ModernOverLegac
     desk.parked.close()
     for (const party of parties) party.stop()
   }
-  return Object.assign(connect, { close })
+  return Object.assign(connect, { close, yield: (age: number) => desk.parked.yield(age) })
 }

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { childrenOf, startProxy } from './helpers/app.js'
-import { OVER, SDKS, openClient, type Declared } from './helpers/clients.js'
+import { LEGACY_SDKS, OVER, openClient, type Declared } from './helpers/clients.js'
 import { startRelay } from './helpers/relay.js'
 import { until } from './helpers/until.js'
 
-for (const sdk of SDKS) {
+for (const sdk of LEGACY_SDKS) {
   t.test(`${sdk}: a client whose connections break during a call gets the rest by Last-Event-ID`, async (t) => {
     const { url } = await startProxy(t)
     const relay = await startRelay(t, url)

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { childrenOf, startProxy } from './helpers/app.js'
-import { OVER, SDKS, openClient, type OpenClient } from './helpers/clients.js'
+import { LEGACY_SDKS, OVER, openClient, type OpenClient } from './helpers/clients.js'
 import { until } from './helpers/until.js'
 
 const CHANGED = 'notifications/tools/list_changed'
@@ -17,7 +17,7 @@ const logs = ({ wire }: OpenClient): unknown[] => wire.notified('notifications/m
 
 t.test('what changes on a shared child is told to every session of every transport, once', async (t) => {
   const { url } = await startProxy(t)
-  const clients = await Promise.all(OVER.flatMap(over => SDKS.map(sdk => openClient(t, over, url, { sdk }))))
+  const clients = await Promise.all(OVER.flatMap(over => LEGACY_SDKS.map(sdk => openClient(t, over, url, { sdk }))))
   await fence(clients)
   await clients[0]?.text('unknownNotification')
   await fence(clients)
@@ -81,7 +81,7 @@ for (const over of OVER) {
     const elicitation = { method: 'elicitation/create', params: { message: 'who?', requestedSchema: { type: 'object', properties: { name: { type: 'string' } } } } }
     const names = ['one', 'two', 'three', 'four', 'five', 'six']
     const clients = await Promise.all(names.map((name, index) => openClient(t, over, url, {
-      sdk: SDKS[index % SDKS.length] ?? 'v1',
+      sdk: LEGACY_SDKS[index % LEGACY_SDKS.length] ?? 'v1',
       capabilities: { sampling: {}, elicitation: { form: {} }, roots: {} },
       answers: { sample: () => name, elicit: () => ({ name }), roots: () => [{ uri: `file:///${name}`, name }] },
     })))

@@ -14,6 +14,8 @@ export type Over = 'sse' | 'stream'
 
 export const OVER: readonly Over[] = ['sse', 'stream']
 export const SDKS: readonly Sdk[] = ['v1', 'v2', 'v2-auto']
+/** Those that shake hands and live in a session, whatever the server speaks. */
+export const LEGACY_SDKS: readonly Sdk[] = ['v1', 'v2']
 
 export interface Declared {
   sampling?: Record<string, never>

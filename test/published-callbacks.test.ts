@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { startProxy } from './helpers/app.js'
-import { OVER, SDKS, openClient, openStdio, type Answers, type Declared, type OpenClient } from './helpers/clients.js'
+import { LEGACY_SDKS, OVER, openClient, openStdio, type Answers, type Declared, type OpenClient } from './helpers/clients.js'
 import { INHERITED, everything, filesystem, steady, tool, type Step } from './helpers/published.js'
 
 const capabilities: Declared = { sampling: {}, elicitation: { form: {}, url: {} }, roots: { listChanged: true } }
@@ -44,7 +44,7 @@ t.test('server-everything asks clients of the proxy as it asks over stdio, and g
   t.match(JSON.stringify(direct), /-32042/)
   const { url } = await startProxy(t, { command, env, environment: INHERITED, stopTimeout: 100 })
   for (const over of OVER) {
-    for (const sdk of SDKS) {
+    for (const sdk of LEGACY_SDKS) {
       const proxied = await play(answers => openClient(t, over, url, { sdk, capabilities, answers }))
       t.strictSame(proxied, direct, `${sdk} over ${over}`)
     }
@@ -77,7 +77,7 @@ t.test('server-filesystem works on the roots of each client', async (t) => {
   await reset()
   const { url } = await startProxy(t, { command, env, stopTimeout: 100 })
   for (const over of OVER) {
-    for (const sdk of SDKS) {
+    for (const sdk of LEGACY_SDKS) {
       const allowed = async (...names: string[]): Promise<void> => {
         const path = join(directory, ...names)
         let root = path
@@ -96,5 +96,16 @@ t.test('server-filesystem works on the roots of each client', async (t) => {
       await Promise.all([allowed('sub'), allowed('sub', 'deep')])
       t.pass(`${sdk} over ${over}`)
     }
+  }
+})
+
+t.test('server-everything offers a modern client the tools for what it can be asked', async (t) => {
+  const { command, env } = everything()
+  const offered = async (client: OpenClient): Promise<string[]> => (await client.sdk.listTools() as { tools: Array<{ name: string }> }).tools.map(({ name }) => name).sort()
+  const { url } = await startProxy(t, { command, env, stopTimeout: 100 })
+  for (const declared of [capabilities, { sampling: {} }, {}]) {
+    const direct = await offered(await openStdio(t, { command, env, capabilities: declared }))
+    t.equal(direct.includes('trigger-sampling-request'), 'sampling' in declared)
+    t.strictSame(await offered(await openClient(t, 'stream', url, { sdk: 'v2-pinned', capabilities: declared })), direct, Object.keys(declared).join())
   }
 })

@@ -3,6 +3,7 @@ import { Message, isModernMessage, legacyOverModern, mcpError, modernOverLegacy,
 import { Backlog } from './backlog.js'
 import { answerBeforeHandshake } from './handshake.js'
 import { SHARED, isolationKey, sharingKey } from './isolation.js'
+import { KeptChildren } from './kept-children.js'
 import { LeaseRouter, plainKind } from './lease-router.js'
 import { LegacyServers } from './legacy-servers.js'
 import { ModernRouter } from './modern-router.js'
@@ -51,6 +52,7 @@ export class Pool {
   /** All of them, also those that are forgotten already and whose child is being ended. */
   readonly #running = new Set<Mux>()
   readonly #warm: WarmPool
+  readonly #kept: KeptChildren
   readonly #era: ServerEra
   /** Answers modern clients where the server shakes hands. */
   readonly #overLegacy: ModernOverLegacy
@@ -77,6 +79,7 @@ export class Pool {
       makeRoom: () => { this.#endIdle() },
       log,
     })
+    this.#kept = new KeptChildren({ max: settings.maxParkedCalls, timeout: settings.parkTimeout, log })
     this.#slots.onfree = () => this.#warm.resume()
     const servers = new LegacyServers({
       warm: this.#warm,
@@ -177,6 +180,7 @@ export class Pool {
   async close (): Promise<void> {
     this.#closed = true
     this.#warm.close()
+    this.#kept.close()
     await this.#overLegacy.close()
     await Promise.all([...this.#running].map(mux => mux.close()))
   }
@@ -255,12 +259,12 @@ export class Pool {
   #route (shared: Mux | undefined, transport: Transport, context: ConnectContext): Connection {
     const { isolation, maxChildren, maxPendingCalls } = this.#settings
     const { name, settings } = this.#scope(context)
-    return new ModernRouter({ shared, kind: plainKind(settings, name), spreads: isolation !== 'shared', keeps: isolation !== 'request', pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
+    return new ModernRouter({ shared, kind: plainKind(settings, name), spreads: isolation !== 'shared', keeps: isolation !== 'request', pool: this.#warm, kept: this.#kept, maxChildren, maxPendingCalls }, transport, context)
   }
 
   #leaseAll (transport: Transport, context: ConnectContext): Connection {
     const { maxChildren, maxPendingCalls } = this.#settings
-    return new LeaseRouter({ settings: this.#settings, pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
+    return new LeaseRouter({ settings: this.#settings, pool: this.#warm, kept: this.#kept, maxChildren, maxPendingCalls }, transport, context)
   }
 
   /** Starts a child for a client, to see what the server is. @throws what starting may throw */

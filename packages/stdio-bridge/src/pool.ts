@@ -79,7 +79,9 @@ export class Pool {
       makeRoom: () => { this.#endIdle() },
       log,
     })
-    this.#kept = new KeptChildren({ max: settings.maxParkedCalls, timeout: settings.parkTimeout, log })
+    // calls that wait for their users leave room for those of others
+    const maxParkedCalls = Math.max(1, Math.min(settings.maxParkedCalls, Math.floor(maxChildren / 2)))
+    this.#kept = new KeptChildren({ max: maxParkedCalls, timeout: settings.parkTimeout, log })
     this.#slots.onfree = () => this.#warm.resume()
     const servers = new LegacyServers({
       warm: this.#warm,
@@ -89,7 +91,7 @@ export class Pool {
       leases: isolation !== 'shared',
       keeps: isolation !== 'request',
     })
-    this.#overLegacy = modernOverLegacy(servers, { stateKey: settings.stateKey, parkTimeout: settings.parkTimeout, maxParkedCalls: settings.maxParkedCalls, log })
+    this.#overLegacy = modernOverLegacy(servers, { stateKey: settings.stateKey, parkTimeout: settings.parkTimeout, maxParkedCalls, log })
   }
 
   readonly connect: Connect = (transport, context) => {

@@ -1,6 +1,9 @@
 import t from 'tap'
+import type { LightMyRequestResponse } from 'fastify'
+import { CLIENT_CAPABILITIES_KEY } from '@mcp-proxy/protocol'
 import { buildProxy } from './helpers/app.js'
 import { call, initialize, post } from './helpers/http.js'
+import { META, headersOf, modern } from './helpers/modern.js'
 
 type App = Awaited<ReturnType<typeof buildProxy>>
 
@@ -105,6 +108,19 @@ t.test('a child that several could share makes way when nobody uses it', async (
   await app.inject({ method: 'DELETE', url: '/stream', headers: ada })
   const grace = await initialize(app, { headers: { 'x-user-id': 'grace' } })
   t.equal(await ask(app, grace, 1, 'echo', { text: 'hello' }), 'hello')
+})
+
+t.test('maxChildren: calls that wait for the input of one user leave room for others', async (t) => {
+  const app = await buildProxy(t, { userId: ['ann', 'bob'], maxChildren: 4, queueTimeout: 5_000, closeGrace: 0 })
+  const asking = { ...META, [CLIENT_CAPABILITIES_KEY]: { roots: {} } }
+  const ask = async (id: number, user: string): Promise<LightMyRequestResponse> => {
+    const request = modern(id, 'tools/call', { name: 'ask', arguments: { method: 'roots/list', n: id } }, asking)
+    return await post(app, request, headersOf(request, { 'x-user-id': user }))
+  }
+  for (let id = 1; id <= 5; id++) t.match((await ask(id, 'ann')).json(), { result: { resultType: 'input_required' } })
+  t.match((await ask(6, 'bob')).json(), { result: { resultType: 'input_required' } })
+  const plain = modern(7, 'tools/call', { name: 'echo', arguments: { text: 'hi' } })
+  t.match((await post(app, plain, headersOf(plain, { 'x-user-id': 'bob' }))).json(), { result: { content: [{ text: 'hi' }] } })
 })
 
 t.test('maxPendingCalls: one call too many is refused with 503', async (t) => {

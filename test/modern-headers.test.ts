@@ -74,6 +74,7 @@ t.test('a name that stands twice in the body is one that servers may read in two
   const twice = JSON.stringify(request).replace('"params":{', '"params":{"n\\u0061me":"a",')
   t.equal(JSON.parse(twice).params.name, 'b')
   await mismatches(t, app, twice, headersOf(request))
+  await mismatches(t, app, JSON.stringify(request).replace('"params":{', '"params":{"Name":"a",'), headersOf(request), 'in another case')
 })
 
 t.test('messages of errors show what differs, shortened, and nothing that may be secret', async (t) => {
@@ -137,6 +138,7 @@ t.test('Mcp-Param-… repeats the parameters that a tool annotates', async (t) =
   await mismatches(t, app, exact, headersOf(sql({}), { 'mcp-param-size': '9007199254740992' }), 'numbers that JSON.parse does not tell apart')
   const twice = JSON.stringify(sql({ region: 'us' })).replace('"region"', '"region":"eu","region"')
   await mismatches(t, app, twice, headersOf(sql({}), { 'mcp-param-region': 'us' }), 'twice in the body')
+  await mismatches(t, app, twice.replace('"eu","region"', '"us","Region"'), headersOf(sql({}), { 'mcp-param-region': 'us' }), 'in another case')
 })
 
 t.test('values of parameters are in no message of an error', async (t) => {

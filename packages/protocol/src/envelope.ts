@@ -111,7 +111,7 @@ const META_NAMES = foldAll('progressToken')
 /** Ids and tokens below `params`: another client's must not be reached by a second spelling of them. */
 function checkParams (bytes: Buffer, start: number, { params = {} }: { params?: object }, method: string | undefined): void {
   const cancels = method === 'notifications/cancelled'
-  if (!cancels && !Object.keys(params).some(name => fold(name) === '_META')) return
+  if (!cancels && !Object.keys(params).some(name => foldName(name) === '_META')) return
   checkNames(bytes, start, cancels ? CANCELLED_NAMES : PARAMS_NAMES, (name, from) => {
     if (name === '_meta' && bytes[from] === 0x7b) checkNames(bytes, from, META_NAMES, () => {})
   })
@@ -125,7 +125,7 @@ function checkParams (bytes: Buffer, start: number, { params = {} }: { params?: 
 function checkNames (bytes: Buffer, start: number, names: ReadonlyMap<string, string>, visit: (name: string, start: number, end: number) => void): void {
   const seen = new Set<string>()
   scanObject(bytes, start, (name, from, to) => {
-    const exact = names.get(name) ?? names.get(fold(name))
+    const exact = names.get(name) ?? names.get(foldName(name))
     if (exact === undefined) return
     if (exact !== name) throw invalid(`${describe(name)} is not ${describe(exact)}`)
     if (seen.has(name)) throw invalid(`${describe(name)} stands twice`)
@@ -136,11 +136,11 @@ function checkNames (bytes: Buffer, start: number, names: ReadonlyMap<string, st
 
 /** Names by themselves, which is how they mostly come, and by how they look to a parser that ignores case. */
 function foldAll (...names: string[]): ReadonlyMap<string, string> {
-  return new Map(names.flatMap(name => [[name, name], [fold(name), name]]))
+  return new Map(names.flatMap(name => [[name, name], [foldName(name), name]]))
 }
 
 /** As parsers that ignore case see a name: the long s is an s, the Kelvin sign a k. */
-function fold (name: string): string {
+export function foldName (name: string): string {
   return name.toLowerCase().toUpperCase()
 }
 

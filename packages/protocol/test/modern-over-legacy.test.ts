@@ -114,6 +114,17 @@ t.test('equal clients are introduced in equal words, without the tasks of either
   t.match(third, /"clientInfo":\{"name":"mcp-proxy"/)
 })
 
+t.test('a client that introduces itself at great length is refused, where servers would be kept for it', async (t) => {
+  const { client, source } = setUp()
+  const info = { 'io.modelcontextprotocol/clientInfo': { name: 'n'.repeat(64 * 1024), version: '1' } }
+  client.ask(1, 'tools/call', {}, { capabilities: { roots: {} }, ...info })
+  t.match(client.last, { id: 1, error: { code: -32602, data: { code: 'MCP_ERR_PARAMS' } } })
+  t.equal(client.options?.status, 400)
+  t.equal(source.servers.length, 0)
+  client.ask(2, 'tools/call', {}, info)
+  t.equal(source.servers.length, 1, 'others are not')
+})
+
 t.test('logs come to a request that asks for them, at its level', async (t) => {
   const log = (level: string): Json => ({ method: 'notifications/message', params: { level, data: level } })
   const { client, source } = setUp()

@@ -1,6 +1,7 @@
 import { CANCELLED_ID, Message, idKey, mcpError, toRpcError, type CodedError, type ConnectContext, type Transport } from '@mcp-proxy/protocol'
 import { pass } from './pass.js'
 import { Peer } from './peer.js'
+import type { KeptChildren } from './kept-children.js'
 import type { Mux } from './mux.js'
 import type { Kind, Lease, LeaseEnd, WarmPool } from './warm-pool.js'
 
@@ -8,11 +9,14 @@ import type { Kind, Lease, LeaseEnd, WarmPool } from './warm-pool.js'
 interface OpenCall {
   /** Aborted when the child is not wanted any more. */
   readonly wanted: AbortController
+  readonly kind: Kind
   serving?: { readonly lease: Lease, readonly peer: Peer, readonly transport: Transport }
 }
 
 export interface LeasedCallsOptions {
   readonly pool: WarmPool
+  /** Children that wait for a retry. */
+  readonly kept: KeptChildren
   readonly maxChildren: number
   readonly maxPendingCalls: number
 }
@@ -39,11 +43,12 @@ export class LeasedCalls {
   /** Passes a request to a child that is its own from now on. `prepare` may tell the child something first. */
   open (kind: Kind, message: Message, prepare: (mux: Mux, peer: Peer) => void = () => {}): void {
     const rawId = message.rawId as string
-    this.#withChild(kind, rawId, (lease, call) => {
+    const kept = this.#isRefused(rawId) ? undefined : this.#options.kept.take(this.#owner(kind), message)
+    this.#withChild(kind, rawId, kept, (lease, call) => {
       const transport: Transport = {
         send: (answer, options) => {
           // a child that was given up may still be at work, and ask its next client about this one's call
-          if (answer.kind === 'response') this.#end(rawId, call, options?.local === true ? 'dirty' : 'answered')
+          if (answer.kind === 'response') this.#end(rawId, call, options?.local === true ? 'dirty' : 'answered', answer)
           return this.#transport.send(answer, { ...options, relatedRequestId: rawId })
         },
         close: () => {},
@@ -58,7 +63,7 @@ export class LeasedCalls {
 
   /** Waits until there is a child, which is needed only to see it. */
   see (kind: Kind, rawId: string, then: (mux: Mux) => void): void {
-    this.#withChild(kind, rawId, ({ mux, release }) => {
+    this.#withChild(kind, rawId, undefined, ({ mux, release }) => {
       this.#calls.delete(rawId)
       release('unused')
       then(mux)
@@ -89,15 +94,27 @@ export class LeasedCalls {
     for (const [rawId, call] of this.#calls) this.#end(rawId, call, 'dirty')
   }
 
-  /** Gets a child for a request; the client is told when there is none. */
-  #withChild (kind: Kind, rawId: string, then: (lease: Lease, call: OpenCall) => void): void {
+  #owner (kind: Kind): { principal: string | undefined, kind: Kind } {
+    return { principal: this.#context.principal, kind }
+  }
+
+  #isRefused (rawId: string): boolean {
+    return this.#calls.has(rawId) || this.#calls.size >= this.#options.maxPendingCalls
+  }
+
+  /** Gets a child for a request, where none was kept for it; the client is told when there is none. */
+  #withChild (kind: Kind, rawId: string, kept: Lease | undefined, then: (lease: Lease, call: OpenCall) => void): void {
     const { maxPendingCalls, maxChildren, pool } = this.#options
-    if (this.#calls.has(rawId) || this.#calls.size >= maxPendingCalls) {
+    if (this.#isRefused(rawId)) {
       this.#refuse(rawId, this.#calls.has(rawId) ? mcpError('MCP_ERR_ID_IN_USE', rawId) : mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls))
       return
     }
-    const call: OpenCall = { wanted: new AbortController() }
+    const call: OpenCall = { wanted: new AbortController(), kind }
     this.#calls.set(rawId, call)
+    if (kept !== undefined) {
+      then(kept, call)
+      return
+    }
     const { signal } = call.wanted
     pool.lease(kind, signal).then((lease) => {
       // cancelled, or the client has left; the id may be in use again
@@ -121,7 +138,7 @@ export class LeasedCalls {
     if (!this.#closed) void this.#transport.send(Message.error(rawId, toRpcError(error)), { status: error.statusCode, retryAfter: error.retryAfter, local: true })
   }
 
-  #end (rawId: string, call: OpenCall, end: LeaseEnd): void {
+  #end (rawId: string, call: OpenCall, end: LeaseEnd, answer?: Message): void {
     call.wanted.abort()
     if (this.#calls.get(rawId) === call) this.#calls.delete(rawId)
     const { serving } = call
@@ -130,6 +147,7 @@ export class LeasedCalls {
     // one that has asked something is not done, whatever it says
     const clean = end === 'answered' && serving.peer.callbacks.size === 0
     serving.lease.mux.release(serving.peer)
+    if (clean && answer !== undefined && this.#options.kept.keep(this.#owner(call.kind), answer, serving.lease)) return
     serving.lease.release(clean ? 'answered' : 'dirty')
   }
 }

@@ -12,7 +12,7 @@ export interface LegacyServersOptions {
   readonly scope: (context: ConnectContext) => { readonly name: string, readonly settings: BridgeSettings }
   /** The child that a client shares; `undefined` where it shares none. */
   readonly shared: (context: ConnectContext) => Mux | Promise<Mux> | undefined
-  /** Every call of a client that may ask or log gets a child of its own. */
+  /** Requests that may ask or log something, or that come from a client that can be asked, get a child of their own. */
   readonly leases: boolean
   /** A child stays for one that subscribes. */
   readonly keeps: boolean
@@ -28,7 +28,8 @@ export class LegacyServers implements LegacySource {
 
   open (need: Need, context: ConnectContext): LegacyServer | Promise<LegacyServer> {
     const { leases, keeps, shared } = this.#options
-    const mux = need.alone && leases ? undefined : shared(context)
+    // what a server offers may depend on what its client can be asked: the shared one has been told of nobody
+    const mux = leases && (need.alone || need.introduction !== undefined) ? undefined : shared(context)
     if (mux === undefined) return need.stays && !keeps ? silentServer() : this.#lease(need, context)
     return mux instanceof Promise ? mux.then(ready => sharedServer(ready, context)) : sharedServer(mux, context)
   }

@@ -1,5 +1,6 @@
-import { Message, SUBSCRIPTION_ID_KEY, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
+import { LOG_LEVEL_KEY, Message, SUBSCRIPTION_ID_KEY, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
 import { wantsLogs } from './calls.js'
+import { stateOf } from './kept-children.js'
 import { LeasedCalls, type LeasedCallsOptions } from './leased-calls.js'
 import { LISTEN } from './listens.js'
 import { Peer } from './peer.js'
@@ -26,6 +27,7 @@ export class ModernRouter implements Connection {
   readonly #transport: Transport
   readonly #peer: Peer
   readonly #calls: LeasedCalls
+  readonly #principal: string | undefined
   /** What the shared child hears of this client, and its end there. */
   #onmessage: ((message: Message) => void) | undefined
   readonly #shared: Connection | undefined
@@ -33,6 +35,7 @@ export class ModernRouter implements Connection {
   constructor (options: ModernRouterOptions, transport: Transport, context: ConnectContext) {
     this.#options = options
     this.#transport = transport
+    this.#principal = context.principal
     this.#peer = new Peer(transport, context.id)
     this.#calls = new LeasedCalls(options, transport, context)
     this.#shared = options.shared?.attach(transport, context, this.#peer)
@@ -51,7 +54,7 @@ export class ModernRouter implements Connection {
     if (message.kind === 'request') {
       if (this.#options.shared === undefined && !this.#options.keeps && message.method === LISTEN) this.#acknowledgeNothing(message)
       else if (this.#needsOwnChild(message)) this.#calls.open(this.#options.kind, message)
-      else this.#onmessage?.(message)
+      else this.#onmessage?.(this.#quieten(message))
     } else {
       this.#calls.notify(message)
       this.#onmessage?.(message)
@@ -65,8 +68,20 @@ export class ModernRouter implements Connection {
   }
 
   #needsOwnChild (request: Message): boolean {
-    const { shared, spreads } = this.#options
+    const { kept, kind, shared } = this.#options
     if (shared === undefined) return true
-    return spreads && request.method !== LISTEN && wantsLogs(request) && shared.logsMeet(this.#peer)
+    // a retry belongs to the child that has asked
+    return stateOf(request) === undefined ? this.#logsMeet(request, shared) : kept.has({ principal: this.#principal, kind }, request)
+  }
+
+  /** A retry for the shared child whose log messages could be taken for those of others gets none. */
+  #quieten (request: Message): Message {
+    const { shared } = this.#options
+    if (shared === undefined || stateOf(request) === undefined || !this.#logsMeet(request, shared)) return request
+    return request.edit(['params', '_meta'], { [LOG_LEVEL_KEY]: undefined })
+  }
+
+  #logsMeet (request: Message, shared: Mux): boolean {
+    return this.#options.spreads && request.method !== LISTEN && wantsLogs(request) && shared.logsMeet(this.#peer)
   }
 }

@@ -74,7 +74,7 @@ export interface StdioBridgeOptions {
   probeTimeout?: number | undefined
   /** Milliseconds that a call waits for the input of a modern client on a server that shakes hands. @default 600_000 */
   parkTimeout?: number | undefined
-  /** Calls that wait so, each on a child of its own; one more ends the oldest. @default 50 */
+  /** Calls that wait so, each on a child of its own, and never on more than half of `maxChildren`; one more ends the oldest. @default 50 */
   maxParkedCalls?: number | undefined
   /** What the state is sealed with that a modern client sends back with its input; any text. @default random bytes, made at the start */
   stateKey?: string | undefined

@@ -3,6 +3,7 @@ import { Message, isModernMessage, legacyOverModern, mcpError, modernOverLegacy,
 import { Backlog } from './backlog.js'
 import { answerBeforeHandshake } from './handshake.js'
 import { SHARED, guardFunctions, isolationKey, sharingKey } from './isolation.js'
+import { KeptChildren } from './kept-children.js'
 import { LeaseRouter, plainKind } from './lease-router.js'
 import { LegacyServers } from './legacy-servers.js'
 import { ModernRouter } from './modern-router.js'
@@ -51,6 +52,7 @@ export class Pool {
   /** All of them, also those that are forgotten already and whose child is being ended. */
   readonly #running = new Set<Mux>()
   readonly #warm: WarmPool
+  readonly #kept: KeptChildren
   readonly #era: ServerEra
   /** Answers modern clients where the server shakes hands. */
   readonly #overLegacy: ModernOverLegacy
@@ -77,6 +79,9 @@ export class Pool {
       makeRoom: () => { if (!this.#endIdle()) this.#endParked() },
       log,
     })
+    // calls that wait for their users leave room for those of others
+    const maxParkedCalls = Math.max(1, Math.min(settings.maxParkedCalls, Math.floor(maxChildren / 2)))
+    this.#kept = new KeptChildren({ max: maxParkedCalls, timeout: settings.parkTimeout, log })
     this.#slots.onfree = () => this.#warm.resume()
     this.#slots.elsewhereSince = () => this.#warm.waitingSince
     const servers = new LegacyServers({
@@ -87,7 +92,7 @@ export class Pool {
       leases: isolation !== 'shared',
       keeps: isolation !== 'request',
     })
-    this.#overLegacy = modernOverLegacy(servers, { stateKey: settings.stateKey, parkTimeout: settings.parkTimeout, maxParkedCalls: settings.maxParkedCalls, log })
+    this.#overLegacy = modernOverLegacy(servers, { stateKey: settings.stateKey, parkTimeout: settings.parkTimeout, maxParkedCalls, log })
   }
 
   readonly connect: Connect = (transport, context) => {
@@ -178,6 +183,7 @@ export class Pool {
   async close (): Promise<void> {
     this.#closed = true
     this.#warm.close()
+    this.#kept.close()
     await this.#overLegacy.close()
     await Promise.all([...this.#running].map(mux => mux.close()))
   }
@@ -254,12 +260,12 @@ export class Pool {
   #route (shared: Mux | undefined, transport: Transport, context: ConnectContext): Connection {
     const { isolation, maxChildren, maxPendingCalls } = this.#settings
     const { name, settings } = this.#scope(context)
-    return new ModernRouter({ shared, kind: plainKind(settings, name), spreads: isolation !== 'shared', keeps: isolation !== 'request', pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
+    return new ModernRouter({ shared, kind: plainKind(settings, name), spreads: isolation !== 'shared', keeps: isolation !== 'request', pool: this.#warm, kept: this.#kept, maxChildren, maxPendingCalls }, transport, context)
   }
 
   #leaseAll (transport: Transport, context: ConnectContext): Connection {
     const { maxChildren, maxPendingCalls } = this.#settings
-    return new LeaseRouter({ settings: this.#settings, pool: this.#warm, maxChildren, maxPendingCalls }, transport, context)
+    return new LeaseRouter({ settings: this.#settings, pool: this.#warm, kept: this.#kept, maxChildren, maxPendingCalls }, transport, context)
   }
 
   /** Starts a child for a client, to see what the server is. @throws what starting may throw */
@@ -320,7 +326,8 @@ export class Pool {
 
   /** Ends a call whose client has been away for as long as others wait: a child that works comes before one that waits. */
   #endParked (): void {
-    this.#overLegacy.yield(this.#settings.queueTimeout)
+    const { queueTimeout } = this.#settings
+    if (!this.#overLegacy.yield(queueTimeout)) this.#kept.yield(queueTimeout)
   }
 
   /** Ends a child that serves nobody; `false` when there is none. */

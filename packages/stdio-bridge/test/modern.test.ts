@@ -197,6 +197,35 @@ t.test('one child serves all whatever they declare; with isolation "session" or 
   t.equal(a, c)
 })
 
+t.test('a retry goes to the child that has asked, whose state no other may know', async (t) => {
+  const ask = { name: 'greetHere' }
+  const retry = (requestState: unknown): object => ({ ...ask, requestState, inputResponses: { name: { action: 'accept', content: { name: 'Ada' } } } })
+  for (const isolation of ['auto', 'session', 'request', 'principal'] as const) {
+    const { party } = modern(t, { isolation })
+    const [other, logging, late] = [party('alice'), party('alice'), party('alice')]
+    logging.say(1, 'tools/call', { name: 'log', arguments: { data: 'x', wait: true } }, LEVEL('info'))
+    if (isolation === 'auto' || isolation === 'principal') await until(() => logging.client.items.length === 1)
+    const asked = (await party('alice').request(1, 'tools/call', ask, LEVEL('info'))).result
+    t.match(asked, { resultType: 'input_required' })
+    if (isolation === 'auto' || isolation === 'principal') await other.tool(1, 'open')
+    // another of the same kind, so that some child is free
+    await other.tool(2, 'pid')
+    t.match((await party('bob').request(2, 'tools/call', retry(asked?.['requestState']))).error, { message: 'not my state' }, `${isolation}: not for another user`)
+    t.match((await late.request(2, 'tools/call', retry(asked?.['requestState']), LEVEL('info'))).result, { content: [{ text: 'Hello Ada' }] }, isolation)
+  }
+})
+
+t.test('a retry for the shared child comes to it while others log there, and logs nothing', async (t) => {
+  const { party } = modern(t)
+  const [one, two] = [party(), party()]
+  const asked = (await one.request(1, 'tools/call', { name: 'greetHere' }, LEVEL('info'))).result
+  two.say(1, 'tools/call', { name: 'log', arguments: { data: 'two', wait: true } }, LEVEL('info'))
+  await until(() => two.client.items.length === 1)
+  t.match((await one.request(2, 'tools/call', { name: 'greetHere', requestState: asked?.['requestState'], inputResponses: { name: { action: 'accept', content: { name: 'Ada' } } } }, LEVEL('info'))).result, { content: [{ text: 'Hello Ada' }] })
+  t.same(one.client.all('notifications/message'), [])
+  await one.tool(3, 'open')
+})
+
 t.test('without a child that stays nothing can be subscribed to', async (t) => {
   const { party } = modern(t, { isolation: 'request' })
   await party().tool(1, 'echo')

@@ -1,4 +1,4 @@
-import { findSpan, isObject, scanObject, type Message } from '@mcp-proxy/protocol'
+import { findSpan, foldName, isObject, scanObject, type Message } from '@mcp-proxy/protocol'
 import type { FastifyRequest } from 'fastify'
 import { decodeHeaderValue, singleHeader } from './header-value.js'
 
@@ -90,8 +90,9 @@ function standsOnce ({ bytes }: Message, path: readonly string[]): boolean {
   const whole = ['params', 'arguments', ...path]
   return whole.every((name, depth) => {
     const start = depth === 0 ? undefined : findSpan(bytes, whole.slice(0, depth))?.start
+    const folded = foldName(name)
     let count = 0
-    scanObject(bytes, start ?? 0, (member) => { if (member === name) count++ })
+    scanObject(bytes, start ?? 0, (member) => { if (foldName(member) === folded) count++ })
     return depth === 0 || count === 1
   })
 }

@@ -1,4 +1,4 @@
-import { mcpError, scanObject, findSpan, type CodedError, type Message } from '@mcp-proxy/protocol'
+import { findSpan, foldName, mcpError, scanObject, type CodedError, type Message } from '@mcp-proxy/protocol'
 import type { FastifyRequest } from 'fastify'
 import { decodeHeaderValue, singleHeader } from './header-value.js'
 import { PROTOCOL_VERSION } from './headers.js'
@@ -36,10 +36,14 @@ function checkName (header: string | null | undefined, source: 'name' | 'uri', m
   if (!standsOnce(message, source)) throw mcpError('MCP_ERR_HEADER_MISMATCH', `params.${source} stands twice in the body`)
 }
 
-/** Whether a parameter is there once. Of two equal names JSON.parse takes the last, a server perhaps the first, which no header has named. */
+/**
+ * Whether a parameter is there once. Of two equal names JSON.parse takes the last, a server perhaps the first, or one in
+ * another case, which no header has named.
+ */
 function standsOnce ({ bytes }: Message, name: string): boolean {
+  const folded = foldName(name)
   let count = 0
-  scanObject(bytes, findSpan(bytes, ['params'])?.start ?? 0, (member) => { if (member === name) count++ })
+  scanObject(bytes, findSpan(bytes, ['params'])?.start ?? 0, (member) => { if (foldName(member) === folded) count++ })
   return count === 1
 }
 

@@ -6,6 +6,9 @@ import { canonicalJson } from './canonical.js'
 /** A JSON object that has been read. */
 export type JsonObject = Readonly<Record<string, unknown>>
 
+/** Characters of an introduction: children that know it are kept for a while, and it with them. */
+const MAX_INTRODUCTION = 64 * 1024
+
 /** What lets a server ask the client something. */
 const CALLBACKS = ['elicitation', 'sampling', 'roots'] as const
 
@@ -25,17 +28,20 @@ export function declaresCallback (capabilities: JsonObject): boolean {
 /**
  * Parameters of `initialize`, as JSON text, by which a server gets to know the client of a request. Equal clients have
  * equal texts. `undefined` when the client cannot be asked anything: any introduction will do then.
+ * @throws MCP_ERR_PARAMS when it is too long
  */
 export function introductionOf (meta: JsonObject): string | undefined {
   const declared = capabilitiesOf(meta)
   if (!declaresCallback(declared)) return undefined
   const { tasks: _, extensions, ...capabilities } = declared
   const { [TASKS_EXTENSION]: __, ...others } = isObject(extensions) ? extensions : {}
-  return canonicalJson({
+  const introduction = canonicalJson({
     protocolVersion: LATEST_LEGACY_REVISION,
     capabilities: Object.keys(others).length === 0 ? capabilities : { ...capabilities, extensions: others },
     clientInfo: readClientInfo(meta),
   })
+  if (introduction.length <= MAX_INTRODUCTION) return introduction
+  throw mcpError('MCP_ERR_PARAMS', `${CLIENT_INFO_KEY} and ${CLIENT_CAPABILITIES_KEY} have more than ${MAX_INTRODUCTION} characters`)
 }
 
 function readClientInfo (meta: JsonObject): JsonObject {

@@ -40,14 +40,19 @@ export class ParkedCalls<Call extends Parkable> {
 
   get size (): number { return this.#calls.size }
 
-  /** Parks a call, and names it. */
-  add (call: Call): string {
+  /**
+   * Parks a call, and names it.
+   * @param name one that no other has. @default random: never that of a call of another process, a key may be shared by several
+   */
+  add (call: Call, name: string = randomUUID()): string {
     if (this.#calls.size >= this.#options.max) this.#sacrifice(() => true, 'a parked call makes room for another', call)
-    // never the name of a call of another process: a key may be shared by several
-    const name = randomUUID()
     const timer = setTimeout(() => this.#abandon(name, 'a parked call has expired'), this.#options.timeout).unref()
     this.#calls.set(name, { call, timer, since: Date.now() })
     return name
+  }
+
+  has (name: string): boolean {
+    return this.#calls.has(name)
   }
 
   /** The call of that name, which is not parked any more. */

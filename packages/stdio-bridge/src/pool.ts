@@ -240,13 +240,13 @@ export class Pool {
   /** A client that shakes hands, while nobody knows whether the server does: that shows before the first message is passed on. */
   #attachUnknown (mux: Mux, transport: Transport, context: ConnectContext): Connection {
     const peer = new Peer(transport, context.id)
-    let connection = mux.attach(transport, context, peer)
+    const place = { connection: mux.attach(transport, context, peer) }
     peer.translate = (waiting) => {
       this.#shareIfAlone(mux)
-      connection = this.#translate(mux, transport, context)
+      place.connection = this.#translate(mux, transport, context)
       for (const message of waiting) pass(transport, message)
     }
-    return { close: () => connection.close() }
+    return connectionOf(place)
   }
 
   /** A child that was opened for one client alone, before it was known that all could share it. */
@@ -404,4 +404,9 @@ export class Pool {
     if (kind !== 'request') return
     void transport.send(Message.error(rawId as string, toRpcError(error)), { status: error.statusCode, retryAfter: error.statusCode === 503 ? 1 : undefined, local: true })
   }
+}
+
+/** What a place holds when it is closed. In a function of its own: closures of one function keep what any of them uses, as the context. */
+function connectionOf (place: { readonly connection: Connection }): Connection {
+  return { close: () => place.connection.close() }
 }

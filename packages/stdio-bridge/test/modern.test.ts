@@ -1,8 +1,14 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { makeBridge, until, type TestBridge } from './helpers/bridge.js'
+import { Client, makeBridge, until, type TestBridge } from './helpers/bridge.js'
 import { asModern, envelope, MODERN_CHILD, type ModernClient } from './helpers/modern.js'
+import type { FastifyRequest } from '@mcp-proxy/protocol'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { Teardown } from './helpers/bridge.js'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 const LEVEL = (level: string): object => ({ 'io.modelcontextprotocol/logLevel': level })
 
@@ -248,4 +254,19 @@ t.test('an id that is open cannot be used again, a subscription\'s neither', asy
   await one.listen(1, { toolsListChanged: true })
   one.say(1, 'tools/call', { name: 'echo' })
   t.match((await one.client.answer(1)).error, { data: { code: 'MCP_ERR_ID_IN_USE' } })
+})
+
+t.test('a session lets go of the HTTP request that has opened it', async (t) => {
+  for (const upstreamEra of ['modern', 'auto'] as const) {
+    const { bridge, log } = makeBridge(t, { command: MODERN_CHILD, isolation: 'auto', upstreamEra })
+    const client = new Client()
+    const ref = ((): WeakRef<object> => {
+      const request = { headers: {} } as unknown as FastifyRequest
+      client.connection = bridge.connect(client, { id: 'test', principal: undefined, request, log })
+      return new WeakRef(request)
+    })()
+    t.match(await client.initialize(), { result: {} })
+    await until(() => { collectGarbage(); return ref.deref() === undefined })
+    t.equal(ref.deref(), undefined, upstreamEra)
+  }
 })

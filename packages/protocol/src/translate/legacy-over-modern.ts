@@ -52,7 +52,8 @@ export function legacyOverModern (connect: Connect, options: LegacyOverModernOpt
 
 class LegacySession implements Connection {
   readonly #transport: Transport
-  readonly #context: ConnectContext
+  /** Without the HTTP request, which a session outlives. */
+  readonly #context: Pick<ConnectContext, 'id' | 'log' | 'answers'>
   readonly #settings: Settings
   readonly #party: LegacyParty
   readonly #link: ModernLink
@@ -65,7 +66,7 @@ class LegacySession implements Connection {
 
   constructor (transport: Transport, context: ConnectContext, connect: Connect, settings: Settings) {
     this.#transport = transport
-    this.#context = context
+    this.#context = { id: context.id, log: context.log, answers: context.answers }
     this.#settings = settings
     this.#party = new LegacyParty(transport)
     this.#link = new ModernLink(context.log, {

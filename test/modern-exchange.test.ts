@@ -195,5 +195,5 @@ t.test('a legacy session and modern requests live on one path, also on several',
     const request: ModernRequest = modern(1, 'server/discover')
     t.equal((await post(app, request, headersOf(request), url)).statusCode, 200)
   }
-  t.strictSame(fake.calls.map(({ context }) => context.era), [undefined, 'modern', 'modern'])
+  t.strictSame(fake.calls.map(({ context }) => context.era), ['legacy', 'modern', 'modern'])
 })

@@ -116,7 +116,7 @@ export class LeasedCalls {
       return
     }
     const { signal } = call.wanted
-    pool.lease(kind, signal).then((lease) => {
+    pool.lease(kind, this.#context.principal, signal).then((lease) => {
       // cancelled, or the client has left; the id may be in use again
       if (signal.aborted) {
         lease?.release('unused')

@@ -277,7 +277,7 @@ export class Pool {
   }
 
   async #tryLease (kind: Kind): Promise<void> {
-    const lease = await this.#warm.lease(kind)
+    const lease = await this.#warm.lease(kind, undefined)
     if (lease === undefined) throw this.#noRoom()
     lease.release('unused')
   }

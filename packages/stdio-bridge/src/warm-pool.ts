@@ -54,6 +54,8 @@ interface Shelf {
 
 interface Waiter {
   readonly kind: Kind
+  /** The user that the call is of. */
+  readonly owner: string | undefined
   /** `Date.now()` from which on it waits. */
   readonly since: number
   /** Takes the child, or nothing; `false` when nobody waits any more. */
@@ -70,7 +72,7 @@ export class WarmPool {
   /** Children that are ready, by the name of their kind, which clients choose: none is empty. The kind that was used longest ago comes first. */
   readonly #ready = new Map<string, Shelf>()
   /** The kind that was asked for last: of this one, children are kept ready. */
-  #latest: { readonly kind: Kind, readonly usedAt: number } | undefined
+  #latest: { readonly kind: Kind, readonly usedAt: number, readonly uses: number } | undefined
   readonly #starting = new Map<string, number>()
   readonly #uses = new WeakMap<Mux, number>()
   readonly #waiters: Waiter[] = []
@@ -93,9 +95,10 @@ export class WarmPool {
   /**
    * A child for one call: one that is ready, or a new one, or one that becomes free. Nothing when none did in time, or
    * when the signal says that it is not wanted any more.
+   * @param owner the user that the call is of
    * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE, MCP_ERR_CHILD_UNAVAILABLE
    */
-  async lease (kind: Kind, signal?: AbortSignal): Promise<Lease | undefined> {
+  async lease (kind: Kind, owner: string | undefined, signal?: AbortSignal): Promise<Lease | undefined> {
     const blocked = this.#restarts.blockedFor(Date.now())
     if (blocked > 0) {
       const retryAfter = Math.ceil(blocked / 1000)
@@ -114,10 +117,11 @@ export class WarmPool {
       }
       const waiter: Waiter = {
         kind,
+        owner,
         since: Date.now(),
         settle: (mux) => {
           if (!done()) return false
-          resolve(mux === undefined ? undefined : { mux, release: end => this.#release(kind, mux, end) })
+          resolve(mux === undefined ? undefined : { mux, release: end => this.#release(kind, owner, mux, end) })
           return true
         },
         fail: (error) => { if (done()) reject(error) },
@@ -172,7 +176,7 @@ export class WarmPool {
   /** Gives children to those who wait, in their order, and makes room where there is none. */
   #serve (): void {
     for (let waiter = this.#waiters[0]; waiter !== undefined; waiter = this.#waiters[0]) {
-      const mux = this.#takeReady(waiter.kind)
+      const mux = this.#takeReady(waiter)
       if (mux !== undefined) {
         waiter.settle(mux)
       } else if (this.#options.slots.tryTake()) {
@@ -184,30 +188,35 @@ export class WarmPool {
         return
       }
     }
-    this.#refill(this.#latest?.kind)
+    // a kind that came once may never come again, and everybody can make up a new one
+    if (this.#latest !== undefined && (this.#latest.uses > 1 || this.#latest.kind.introduction === undefined)) this.#refill(this.#latest.kind)
   }
 
   #startFor (waiter: Waiter): void {
     this.#start(waiter.kind).then((mux) => {
       // nobody waits for it any more: it serves the next
-      if (!waiter.settle(mux)) this.#giveBack(waiter.kind, mux)
+      if (!waiter.settle(mux)) this.#giveBack(waiter.kind.name, mux)
     }, waiter.fail)
   }
 
-  #takeReady (kind: Kind): Mux | undefined {
+  #takeReady ({ kind, owner }: Waiter): Mux | undefined {
     const usedAt = Date.now()
-    this.#latest = { kind, usedAt }
-    const shelf = this.#ready.get(kind.name)
+    this.#latest = { kind, usedAt, uses: this.#latest?.kind.name === kind.name ? this.#latest.uses + 1 : 1 }
+    return this.#takeFrom(usedName(kind, owner), usedAt) ?? this.#takeFrom(kind.name, usedAt)
+  }
+
+  #takeFrom (name: string, usedAt: number): Mux | undefined {
+    const shelf = this.#ready.get(name)
     if (shelf === undefined) return undefined
     const mux = shelf.muxes.pop()
     // used last: now at the end
-    this.#ready.delete(kind.name)
-    if (shelf.muxes.length > 0) this.#ready.set(kind.name, shelf)
+    this.#ready.delete(name)
+    if (shelf.muxes.length > 0) this.#ready.set(name, shelf)
     shelf.usedAt = usedAt
     return mux
   }
 
-  #shelf ({ name }: Kind): Shelf {
+  #shelf (name: string): Shelf {
     const open = this.#ready.get(name)
     if (open !== undefined) return open
     const shelf: Shelf = { muxes: [], usedAt: Date.now() }
@@ -220,10 +229,11 @@ export class WarmPool {
     const mux = this.#options.open(kind, ({ code }) => {
       // a server may refuse a client, which others need not suffer for
       if (code !== 'MCP_ERR_CHILD_HANDSHAKE' || kind.introduction === undefined) this.#restarts.lost(Date.now())
-      const muxes = this.#ready.get(kind.name)?.muxes ?? []
-      const index = muxes.indexOf(mux)
-      if (index !== -1) muxes.splice(index, 1)
-      if (muxes.length === 0) this.#ready.delete(kind.name)
+      for (const [name, { muxes }] of this.#ready) {
+        const index = muxes.indexOf(mux)
+        if (index !== -1) muxes.splice(index, 1)
+        if (muxes.length === 0) this.#ready.delete(name)
+      }
       void mux.close()
     })
     await mux.start(kind.introduction)
@@ -251,7 +261,7 @@ export class WarmPool {
     this.#starting.set(kind.name, (this.#starting.get(kind.name) ?? 0) + 1)
     this.#start(kind).then((mux) => {
       this.#started(kind)
-      this.#giveBack(kind, mux)
+      this.#giveBack(kind.name, mux)
       this.#refill(kind)
     }, (err: unknown) => {
       this.#started(kind)
@@ -266,24 +276,30 @@ export class WarmPool {
     else this.#starting.set(name, left)
   }
 
-  #release (kind: Kind, mux: Mux, end: LeaseEnd): void {
+  #release (kind: Kind, owner: string | undefined, mux: Mux, end: LeaseEnd): void {
     if (end === 'answered' || end === 'spent') this.#restarts.worked()
     const uses = (this.#uses.get(mux) ?? 0) + Number(end === 'answered')
     this.#uses.set(mux, uses)
     // a child that is closed tells when it has ended: there is room then
     if (end === 'dirty' || end === 'spent' || mux.state !== 'ready' || uses >= this.#options.recycleAfter) void mux.close()
-    else this.#giveBack(kind, mux)
+    // what it says late is about a call of the same user at worst
+    else this.#giveBack(uses === 0 ? kind.name : usedName(kind, owner), mux)
   }
 
   /** Somebody who waits gets it, or its place; else it waits itself, unless enough do. */
-  #giveBack (kind: Kind, mux: Mux): void {
+  #giveBack (name: string, mux: Mux): void {
     if (this.#closed || mux.state !== 'ready' || this.#options.slots.waitingSince < this.waitingSince) {
       void mux.close()
       return
     }
-    const { muxes } = this.#shelf(kind)
+    const { muxes } = this.#shelf(name)
     muxes.push(mux)
     if (this.#waiters.length > 0) this.#serve()
     if (muxes.length > Math.max(1, this.#options.size)) void muxes.shift()?.close()
   }
+}
+
+/** Children that have served a user serve no other. */
+function usedName ({ name }: Kind, owner: string | undefined): string {
+  return `${name}\nused${owner === undefined ? '' : ` ${owner}`}`
 }

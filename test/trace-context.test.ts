@@ -54,7 +54,7 @@ t.test('all else keeps its bytes, and without headers everything does', async (t
   const { app, puppet } = await buildPuppet(t, { stream: { stateless: true } })
   const body = '{ "id":1, "params":{ "n":9007199254740993, "_meta":{ "x":1.0 } }, "jsonrpc":"2.0","method":"ping"}'
   await post(app, body, { traceparent: PARENT })
-  t.equal(puppet.party.heard[0]?.bytes.toString(), `{ "id":1, "params":{ "n":9007199254740993, "_meta":{"x":1.0,"traceparent":"${PARENT}"} }, "jsonrpc":"2.0","method":"ping"}`)
+  t.equal(puppet.party.heard[0]?.bytes.toString(), `{ "id":1, "params":{ "n":9007199254740993, "_meta":{ "x":1.0,"traceparent":"${PARENT}"} }, "jsonrpc":"2.0","method":"ping"}`)
   for (const headers of [{}, { tracestate: 'a=1' }, { traceparent: 'x', baggage: '' }]) {
     await post(app, body, headers)
     t.equal(puppet.party.heard[0]?.bytes.toString(), body)

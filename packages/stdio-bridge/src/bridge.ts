@@ -1,6 +1,7 @@
 import { readOptions, type StdioBridgeOptions } from './options.js'
 import { BridgeEvents } from './events.js'
-import { Pool, type ChildStatus } from './pool.js'
+import { Pool } from './pool.js'
+import type { ChildStatus } from './children.js'
 import type { Connect, FastifyBaseLogger } from '@mcp-proxy/protocol'
 
 /** A bridge at one moment. */

@@ -29,5 +29,5 @@ export {
   DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_REQUEST_TIMEOUT, DEFAULT_START_TIMEOUT, DEFAULT_STOP_TIMEOUT, ISOLATIONS,
   type ChildEnv, type EnvironmentPolicy, type Isolation, type IsolationKey, type UpstreamEra, type StdioBridgeOptions, type WarmOptions
 } from './options.js'
-export type { ChildStatus } from './pool.js'
+export type { ChildStatus } from './children.js'
 export type { RestartPolicy } from './restarts.js'

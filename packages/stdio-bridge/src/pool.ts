@@ -1,69 +1,43 @@
 import { createHash } from 'node:crypto'
-import { Message, isModernMessage, legacyOverModern, mcpError, modernOverLegacy, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type Era, type FastifyBaseLogger, type ModernOverLegacy, type Transport } from '@mcp-proxy/protocol'
-import { Backlog } from './backlog.js'
-import { answerBeforeHandshake } from './handshake.js'
+import { legacyOverModern, modernOverLegacy, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Message, type ModernOverLegacy, type Transport } from '@mcp-proxy/protocol'
+import { Children, settingsFor, type ChildStatus } from './children.js'
 import { SHARED, guardFunctions, isolationKey, sharingKey } from './isolation.js'
 import { KeptChildren } from './kept-children.js'
 import { LeaseRouter, plainKind } from './lease-router.js'
 import { LegacyServers } from './legacy-servers.js'
 import { ModernRouter } from './modern-router.js'
-import { Mux } from './mux.js'
 import { DEFAULT_CHILD_IDLE_TIMEOUT, type BridgeSettings } from './options.js'
 import { pass } from './pass.js'
 import { Peer } from './peer.js'
 import { ServerEra } from './server-era.js'
-import { Slots } from './slots.js'
+import { waitForPlace, type WaitingRoomOptions } from './waiting-room.js'
 import { WarmPool, type Kind } from './warm-pool.js'
 import type { BridgeEvents } from './events.js'
-import type { SupervisorState } from './supervisor.js'
+import type { Mux } from './mux.js'
 
-interface NewMux {
-  exclusive: boolean
-  idleTimeout: number
-  forget: () => void
-  onlost?: ((error: CodedError) => void) | undefined
-}
-
-/** What the bridge knows of one child. */
-export interface ChildStatus {
-  /** What the child is shared by: everybody, the clients of one key (a principal, say), or one session or call. */
-  readonly scope: 'shared' | 'key' | 'session'
-  readonly state: SupervisorState
-  readonly pid: number | undefined
-  /** Clients that are connected to it. */
-  readonly clients: number
-  /** Calls that it is working on. */
-  readonly calls: number
-  /** Processes that were lost in its place. */
-  readonly losses: number
-  /** The last lines it wrote to stderr. */
-  readonly stderr: readonly string[]
-}
-
-/** Decides which child serves whom, by the bridge's isolation, and how many there are. */
+/** Decides which child serves whom, by the bridge's isolation and the eras of both sides. */
 export class Pool {
   readonly #settings: BridgeSettings
-  readonly #log: FastifyBaseLogger
-  readonly #events: BridgeEvents
-  readonly #slots: Slots
-  /** Children that several clients use, by what those have in common. The order is that of use. */
-  readonly #shared = new Map<string, Mux>()
-  readonly #exclusive = new Set<Mux>()
-  /** All of them, also those that are forgotten already and whose child is being ended. */
-  readonly #running = new Set<Mux>()
+  readonly #children: Children
   readonly #warm: WarmPool
   readonly #kept: KeptChildren
   readonly #era: ServerEra
   /** Answers modern clients where the server shakes hands. */
   readonly #overLegacy: ModernOverLegacy
-  #closed = false
+  readonly #waitingRoom: WaitingRoomOptions
 
   constructor (settings: BridgeSettings, log: FastifyBaseLogger, events: BridgeEvents) {
     this.#settings = guardFunctions(settings, log)
-    this.#log = log
-    this.#events = events
     this.#era = new ServerEra(settings.era)
-    this.#slots = new Slots(settings.maxChildren, settings.queueTimeout)
+    this.#children = new Children({
+      settings: this.#settings,
+      log,
+      events,
+      era: this.#era,
+      makeRoom: () => { if (!this.#warm.yield()) this.#endParked() },
+      waitedFor: () => this.#warm.waiting > 0,
+    })
+    const { slots } = this.#children
     const { isolation, childIdleTimeout, maxChildren, warm } = settings
     // who wants a child for each client does not want the next to have it
     const strict = isolation === 'request' || isolation === 'session'
@@ -71,19 +45,19 @@ export class Pool {
       size: warm.size,
       recycleAfter: strict ? warm.recycleAfter : settings.leaseRecycleAfter,
       name: settings.name,
-      slots: this.#slots,
+      slots,
       idleTimeout: childIdleTimeout ?? (isolation === 'request' ? 0 : DEFAULT_CHILD_IDLE_TIMEOUT),
       timeout: settings.queueTimeout,
       restart: settings.restart,
-      open: (kind, onlost) => this.#openExclusive(kind.settings, onlost),
-      makeRoom: () => { if (!this.#endIdle()) this.#endParked() },
+      open: (kind, onlost) => this.#children.openExclusive(kind.settings, onlost),
+      makeRoom: () => { if (!this.#children.endIdle()) this.#endParked() },
       log,
     })
     // calls that wait for their users leave room for those of others
     const maxParkedCalls = Math.max(1, Math.min(settings.maxParkedCalls, Math.floor(maxChildren / 2)))
     this.#kept = new KeptChildren({ max: maxParkedCalls, timeout: settings.parkTimeout, log })
-    this.#slots.onfree = () => this.#warm.resume()
-    this.#slots.elsewhereSince = () => this.#warm.waitingSince
+    slots.onfree = () => this.#warm.resume()
+    slots.elsewhereSince = () => this.#warm.waitingSince
     const servers = new LegacyServers({
       warm: this.#warm,
       maxChildren,
@@ -93,57 +67,14 @@ export class Pool {
       keeps: isolation !== 'request',
     })
     this.#overLegacy = modernOverLegacy(servers, { stateKey: settings.stateKey, parkTimeout: settings.parkTimeout, maxParkedCalls, log })
+    this.#waitingRoom = {
+      settings,
+      log,
+      place: (transport, context, first, era) => era === 'modern' ? this.#placeModern(transport, context) : this.#place(transport, context, first),
+    }
   }
 
-  readonly connect: Connect = (transport, context) => {
-    let connection: Connection | undefined
-    // let go of once it is placed: the context holds the whole HTTP request, the connection lives much longer
-    let pending: ConnectContext | undefined = context
-    let closed = false
-    // a client shows by its first message what kind of child it needs
-    const first = (message: Message): void => {
-      if (pending === undefined) return
-      const era = pending.era ?? (isModernMessage(message) ? 'modern' : 'legacy')
-      const early = era === 'modern' || pending.answers === false ? undefined : answerBeforeHandshake(message)
-      if (early !== undefined) {
-        void transport.send(early)
-        return
-      }
-      const place = this.#tryPlace(transport, pending, message, era)
-      if (!(place instanceof Promise)) {
-        pending = undefined
-        connection = place
-        pass(transport, message)
-        return
-      }
-      const kept = new Backlog(this.#settings, message)
-      transport.onmessage = later => { if (!kept.add(later)) this.#refuse(transport, later, mcpError('MCP_ERR_CALL_LIMIT', this.#settings.maxPendingCalls)) }
-      place.then((granted) => {
-        if (closed) {
-          void granted.close()
-          return
-        }
-        pending = undefined
-        connection = granted
-        for (const message of kept.messages) pass(transport, message)
-      }, (error: CodedError) => {
-        this.#log.warn({ err: error }, 'no child for a client')
-        if (closed) return
-        // the next message tries again
-        transport.onmessage = first
-        for (const message of kept.messages) this.#refuse(transport, message, error)
-      })
-    }
-    transport.onmessage = first
-    return {
-      close: async () => {
-        closed = true
-        pending = undefined
-        transport.onmessage = undefined
-        await connection?.close()
-      }
-    }
-  }
+  readonly connect: Connect = (transport, context) => waitForPlace(this.#waitingRoom, transport, context)
 
   /**
    * Starts a child and shakes hands with it, to know early that it works. It stays if it can be of use later.
@@ -152,13 +83,13 @@ export class Pool {
   async start (): Promise<void> {
     const { isolation } = this.#settings
     if (isolation === 'shared' || isolation === 'auto') {
-      const open = this.#shared.get(SHARED)
+      const open = this.#children.get(SHARED)
       if (open !== undefined) await open.start()
-      else if (await this.#room()) await this.#openShared(SHARED, this.#settings).start()
+      else if (await this.#children.takeRoom()) await this.#children.openShared(SHARED, this.#settings).start()
     } else if (isolation === 'request') {
       await this.#tryLease(plainKind(this.#settings))
-    } else if (await this.#room()) {
-      const trial = this.#openExclusive(this.#settings)
+    } else if (await this.#children.takeRoom()) {
+      const trial = this.#children.openExclusive(this.#settings)
       try {
         await trial.start()
       } finally {
@@ -168,34 +99,17 @@ export class Pool {
   }
 
   status (): ChildStatus[] {
-    const describe = (mux: Mux, scope: ChildStatus['scope']): ChildStatus => ({
-      scope, state: mux.state, pid: mux.child?.pid, clients: mux.clients, calls: mux.calls, losses: mux.losses, stderr: [...mux.stderr]
-    })
-    return [
-      ...[...this.#shared].map(([key, mux]) => describe(mux, key === SHARED ? 'shared' : 'key')),
-      ...[...this.#exclusive].map(mux => describe(mux, 'session')),
-    ]
+    return this.#children.status()
   }
 
   /** Clients that wait for a child. */
-  get queued (): number { return this.#slots.waiting + this.#warm.waiting }
+  get queued (): number { return this.#children.slots.waiting + this.#warm.waiting }
 
   async close (): Promise<void> {
-    this.#closed = true
     this.#warm.close()
     this.#kept.close()
     await this.#overLegacy.close()
-    await Promise.all([...this.#running].map(mux => mux.close()))
-  }
-
-  /** As {@link #place}; functions of the app's may throw, and then their client is told. */
-  #tryPlace (transport: Transport, context: ConnectContext, first: Message, era: Era): Connection | Promise<Connection> {
-    try {
-      return era === 'modern' ? this.#placeModern(transport, context) : this.#place(transport, context, first)
-    } catch (error) {
-      transport.onmessage = message => this.#refuse(transport, message, error as CodedError)
-      return { close: async () => {} }
-    }
+    await this.#children.close()
   }
 
   /** Finds what answers a client that shakes hands; a promise where it has to wait for room. @throws MCP_ERR_CHILD_LIMIT */
@@ -210,7 +124,7 @@ export class Pool {
     // by a server without handshake it could share a child: of many that come at once only one finds out
     const verdict = era === undefined && key === undefined && this.#settings.isolation === 'auto' ? this.#era.wait() : undefined
     if (verdict !== undefined) return verdict.then(() => this.#place(transport, context, first))
-    return this.#withMux(key, context, (mux) => {
+    return this.#children.with(key, context, (mux) => {
       switch (era) {
         case 'legacy': return mux.attach(transport, context)
         case 'modern': return this.#translate(mux, transport, context)
@@ -225,7 +139,7 @@ export class Pool {
       case 'legacy': return this.#overLegacy(transport, context)
       case 'modern': {
         const key = sharingKey(this.#settings, context)
-        return key === undefined ? this.#route(undefined, transport, context) : this.#withMux(key, context, mux => this.#route(mux, transport, context))
+        return key === undefined ? this.#route(undefined, transport, context) : this.#children.with(key, context, mux => this.#route(mux, transport, context))
       }
       default: return this.#scout(context).then(() => this.#placeModern(transport, context))
     }
@@ -242,19 +156,11 @@ export class Pool {
     const peer = new Peer(transport, context.id)
     const place = { connection: mux.attach(transport, context, peer) }
     peer.translate = (waiting) => {
-      this.#shareIfAlone(mux)
+      if (this.#settings.isolation === 'auto') this.#children.share(mux)
       place.connection = this.#translate(mux, transport, context)
       for (const message of waiting) pass(transport, message)
     }
     return connectionOf(place)
-  }
-
-  /** A child that was opened for one client alone, before it was known that all could share it. */
-  #shareIfAlone (mux: Mux): void {
-    if (!mux.exclusive || this.#settings.isolation !== 'auto' || this.#shared.has(SHARED)) return
-    mux.share()
-    this.#exclusive.delete(mux)
-    this.#shared.set(SHARED, mux)
   }
 
   #route (shared: Mux | undefined, transport: Transport, context: ConnectContext): Connection {
@@ -273,12 +179,12 @@ export class Pool {
     const key = sharingKey(this.#settings, context)
     const { name, settings } = this.#scope(context)
     if (key === undefined) await this.#tryLease(plainKind(settings, name))
-    else await (await this.#withMux(key, context, mux => mux)).start()
+    else await (await this.#children.with(key, context, mux => mux)).start()
   }
 
   async #tryLease (kind: Kind): Promise<void> {
     const lease = await this.#warm.lease(kind, undefined)
-    if (lease === undefined) throw this.#noRoom()
+    if (lease === undefined) throw this.#children.noRoom()
     lease.release('unused')
   }
 
@@ -286,42 +192,12 @@ export class Pool {
   #introduced (context: ConnectContext): Mux | Promise<Mux> | undefined {
     const key = sharingKey(this.#settings, context)
     if (key === undefined) return undefined
-    const mux = this.#withMux(key, context, opened => opened)
+    const mux = this.#children.with(key, context, opened => opened)
     if (!(mux instanceof Promise) && mux.initializeAnswer !== undefined) return mux
     return Promise.resolve(mux).then(async (opened) => {
       await opened.start()
       return opened
     })
-  }
-
-  /** Goes on with the child of a key, which is opened if there is none; without a key with one for this client alone. */
-  #withMux<T> (key: string | undefined, context: ConnectContext, then: (mux: Mux) => T): T | Promise<T> {
-    const open = key === undefined ? undefined : this.#shared.get(key)
-    if (key !== undefined && open !== undefined) {
-      this.#touch(key, open)
-      return then(open)
-    }
-    const settings = this.#settingsFor(context)
-    const begin = (): T => then(key === undefined ? this.#openExclusive(settings) : this.#openShared(key, settings))
-    const room = this.#room()
-    if (room === true) return begin()
-    return room.then((granted) => {
-      if (!granted) {
-        this.#era.giveUp()
-        throw this.#noRoom()
-      }
-      return begin()
-    })
-  }
-
-  #noRoom (): CodedError {
-    return Object.assign(mcpError('MCP_ERR_CHILD_LIMIT', this.#settings.maxChildren), { retryAfter: 1 })
-  }
-
-  /** Takes room for one more child; one that serves nobody makes way. */
-  #room (): true | Promise<boolean> {
-    if (this.#slots.full && !this.#endIdle() && !this.#warm.yield()) this.#endParked()
-    return this.#slots.take()
   }
 
   /** Ends a call whose client has been away for as long as others wait: a child that works comes before one that waits. */
@@ -330,79 +206,13 @@ export class Pool {
     if (!this.#overLegacy.yield(queueTimeout)) this.#kept.yield(queueTimeout)
   }
 
-  /** Ends a child that serves nobody; `false` when there is none. */
-  #endIdle (): boolean {
-    for (const [key, mux] of this.#shared) {
-      // one that is starting without a client is waited for by calls
-      if (mux.clients > 0 || mux.calls > 0 || mux.state === 'starting') continue
-      this.#shared.delete(key)
-      void mux.close()
-      return true
-    }
-    return false
-  }
-
   /** What keeps children of different clients apart that are leased, and how they are started. */
   #scope (context: ConnectContext): { name: string, settings: BridgeSettings } {
     const { childEnv, isolation } = this.#settings
     if (childEnv === undefined && (typeof isolation === 'string' && isolation !== 'principal')) return { name: '', settings: this.#settings }
-    const settings = this.#settingsFor(context)
+    const settings = settingsFor(this.#settings, context)
     const env = childEnv === undefined ? '' : createHash('sha256').update(JSON.stringify(settings.env)).digest('base64')
     return { name: `${sharingKey(this.#settings, context) ?? ''} ${env}`, settings }
-  }
-
-  #settingsFor (context: ConnectContext): BridgeSettings {
-    const { childEnv } = this.#settings
-    return childEnv === undefined ? this.#settings : { ...this.#settings, env: { ...this.#settings.env, ...childEnv(context) } }
-  }
-
-  /** Opens what was given room for, unless somebody has opened it while the room was waited for. */
-  #openShared (key: string, settings: BridgeSettings): Mux {
-    const open = this.#shared.get(key)
-    if (open !== undefined) {
-      this.#slots.give()
-      return open
-    }
-    // the child of everybody stays, unless told otherwise: it may hold state, and somebody will come again
-    const idleTimeout = settings.childIdleTimeout ?? (key === SHARED ? 0 : DEFAULT_CHILD_IDLE_TIMEOUT)
-    const mux = this.#newMux(settings, { exclusive: false, idleTimeout, forget: () => this.#forget(mux) })
-    this.#shared.set(key, mux)
-    if (this.#closed) void mux.close()
-    return mux
-  }
-
-  #openExclusive (settings: BridgeSettings, onlost?: (error: CodedError) => void): Mux {
-    const mux = this.#newMux(settings, { exclusive: true, idleTimeout: 0, forget: () => this.#forget(mux), onlost })
-    this.#exclusive.add(mux)
-    if (this.#closed) void mux.close()
-    return mux
-  }
-
-  #newMux (settings: BridgeSettings, { forget, ...rest }: NewMux): Mux {
-    const onended = (): void => {
-      this.#running.delete(mux)
-      this.#slots.give()
-    }
-    // somebody waits for a place, and this child waits for a client that may never come
-    const onidle = (): void => { if (this.queued > 0) void mux.close() }
-    const mux: Mux = new Mux({ settings, log: this.#log, events: this.#events, era: this.#era, onidle, ...rest, onclose: forget, onended })
-    this.#running.add(mux)
-    return mux
-  }
-
-  #forget (mux: Mux): void {
-    this.#exclusive.delete(mux)
-    for (const [key, open] of this.#shared) if (open === mux) this.#shared.delete(key)
-  }
-
-  #touch (key: string, mux: Mux): void {
-    this.#shared.delete(key)
-    this.#shared.set(key, mux)
-  }
-
-  #refuse (transport: Transport, { kind, rawId }: Message, error: CodedError): void {
-    if (kind !== 'request') return
-    void transport.send(Message.error(rawId as string, toRpcError(error)), { status: error.statusCode, retryAfter: error.statusCode === 503 ? 1 : undefined, local: true })
   }
 }
 

@@ -1,7 +1,7 @@
 import { mcpError, type Connect } from '@mcp-proxy/protocol'
 import { createBridge, type StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyInstance } from 'fastify'
-import { inProcess } from './in-process.js'
+import { inProcess, type CreateServer, type InProcessOptions, type InProcessServer } from './in-process.js'
 import type { EndpointOptions } from './options.js'
 
 /** Options of which each says what answers. */
@@ -26,7 +26,7 @@ export function connectSource (fastify: FastifyInstance, options: EndpointOption
 }
 
 /** Servers in the process, ended with the app. @throws MCP_ERR_OPTION */
-export function connectInProcess (fastify: FastifyInstance, createServer: NonNullable<EndpointOptions['createServer']>, options: EndpointOptions): Connect {
+export function connectInProcess<S extends InProcessServer> (fastify: FastifyInstance, createServer: CreateServer<S>, options: Omit<InProcessOptions<S>, 'log'>): Connect {
   if (typeof createServer !== 'function') throw mcpError('MCP_ERR_OPTION', 'createServer', 'a function', `a ${typeof createServer}`)
   const { connect, close } = inProcess(createServer, { ...options, log: fastify.log })
   fastify.addHook('onClose', close)

@@ -1,5 +1,7 @@
-import { CANCELLED_ID, INTERNAL_ERROR, Message, mcpError, toRpcError, type CodedError, type ConnectContext, type Connection, type Id, type JsonRpcMessage, type Transport } from '@mcp-proxy/protocol'
+import { INTERNAL_ERROR, Message, admitsLevel, isLogLevel, mcpError, toRpcError, type CodedError, type ConnectContext, type Connection, type Id, type JsonRpcMessage, type Transport } from '@mcp-proxy/protocol'
+import { InProcessCalls, toServer } from './in-process-calls.js'
 import { isChange, type ChangeListener, type InProcessChanges } from './in-process-changes.js'
+import { createdWithin } from './in-process-created.js'
 import type { InProcessServer } from './in-process.js'
 import { ServerTransport, type SdkMessageExtra } from './sdk-transport.js'
 
@@ -11,13 +13,6 @@ export interface InProcessSettings<S extends InProcessServer> {
   readonly createServer: (context: ConnectContext) => S | Promise<S>
   readonly onConnect: ((server: S) => void | Promise<void>) | undefined
   readonly onClose: ((server: S) => void | Promise<void>) | undefined
-}
-
-/** A request of the client that has no answer. */
-interface Call {
-  /** Its id as the client has written it, as JSON text. */
-  readonly rawId: string
-  readonly timer: NodeJS.Timeout | undefined
 }
 
 /** Bytes of messages that wait for a server to be made. */
@@ -32,9 +27,10 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
   readonly #changes: InProcessChanges | undefined
   /** Resources that the client has subscribed to, where that is looked at. */
   readonly #subscribed = new Set<string>()
+  /** The least severe level that the client has asked for. */
+  #logLevel: string | undefined
   readonly #extra: SdkMessageExtra
-  /** Open calls, by the JSON text of the id that the server knows. */
-  readonly #calls = new Map<string, Call>()
+  readonly #calls = new InProcessCalls()
   /** What came before there was a server. */
   #waiting: Message[] = []
   #waitingBytes = 0
@@ -87,9 +83,9 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
         return
       }
       this.#open(message)
-      if (this.#changes !== undefined) this.#noteSubscription(message)
+      this.#note(message)
     } else if (message.method === 'notifications/cancelled') {
-      this.#settle(keyOf(message.raw(CANCELLED_ID)))
+      this.#calls.cancel(message)
     }
     if (this.#ready) this.#deliver(message)
     else this.#wait(message)
@@ -97,7 +93,7 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
 
   #refusal (message: Message): CodedError | undefined {
     const { maxPendingCalls, name } = this.#settings
-    if (this.#calls.has(keyOf(message.rawId as string))) return mcpError('MCP_ERR_ID_IN_USE', message.rawId as string)
+    if (this.#calls.has(message)) return mcpError('MCP_ERR_ID_IN_USE', message.rawId as string)
     if (this.#calls.size >= maxPendingCalls) return mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls)
     if (!this.#ready && this.#waitingBytes + message.bytes.length > MAX_WAITING) return mcpError('MCP_ERR_CHILD_BUSY', name)
     return undefined
@@ -106,32 +102,19 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
   #open (message: Message): void {
     const { requestTimeout, startTimeout } = this.#settings
     const time = message.method === 'initialize' ? startTimeout : requestTimeout
-    const key = keyOf(message.rawId as string)
-    const timer = time === 0 ? undefined : setTimeout(() => this.#expire(key, time), time).unref()
-    this.#calls.set(key, { rawId: message.rawId as string, timer })
+    this.#calls.open(message, time, (rawId, requestId) => {
+      if (this.#ready) this.#deliver(Message.notification('notifications/cancelled', { requestId, reason: 'timeout' }))
+      this.#answer(rawId, mcpError('MCP_ERR_REQUEST_TIMEOUT', time))
+    })
   }
 
-  #noteSubscription ({ method, params }: Message): void {
+  /** What decides later what the client hears. */
+  #note ({ method, params }: Message): void {
+    if (method === 'logging/setLevel' && isLogLevel(params?.['level'])) this.#logLevel = params['level']
     const uri = params?.['uri']
-    if (typeof uri !== 'string') return
+    if (this.#changes === undefined || typeof uri !== 'string') return
     if (method === 'resources/subscribe') this.#subscribed.add(uri)
     else if (method === 'resources/unsubscribe') this.#subscribed.delete(uri)
-  }
-
-  /** Nobody waits for the answer any more; `undefined` when nobody did. */
-  #settle (key: string | undefined): Call | undefined {
-    const call = key === undefined ? undefined : this.#calls.get(key)
-    if (key === undefined || call === undefined) return undefined
-    this.#calls.delete(key)
-    clearTimeout(call.timer)
-    return call
-  }
-
-  #expire (key: string, time: number): void {
-    const call = this.#settle(key)
-    if (call === undefined) return
-    if (this.#ready) this.#deliver(Message.notification('notifications/cancelled', { requestId: JSON.parse(key) as Id, reason: 'timeout' }))
-    this.#answer(call.rawId, mcpError('MCP_ERR_REQUEST_TIMEOUT', time))
   }
 
   #wait (message: Message): void {
@@ -146,7 +129,8 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
   }
 
   async #start (): Promise<void> {
-    const server = await this.#create()
+    const { createServer, startTimeout } = this.#settings
+    const server = await createdWithin(startTimeout, () => createServer(this.#context), late => this.#closeServer(late))
     if (this.#ended) {
       await this.#closeServer(server)
       return
@@ -169,25 +153,6 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
     for (const message of waiting) this.#deliver(message)
   }
 
-  async #create (): Promise<S> {
-    const { createServer, startTimeout } = this.#settings
-    let timer: NodeJS.Timeout | undefined
-    let late = false
-    const timeout = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        late = true
-        reject(new Error(`createServer took longer than ${startTimeout} ms`))
-      }, startTimeout).unref()
-    })
-    const created = (async () => await createServer(this.#context))()
-    created.then(server => late ? this.#closeServer(server) : undefined, () => {})
-    try {
-      return await Promise.race([created, timeout])
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
   /** Those who wait are told so; the next message tries again. */
   async #failed (cause: unknown): Promise<void> {
     const { name } = this.#settings
@@ -199,7 +164,7 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
     this.#starting = false
     this.#waiting = []
     this.#waitingBytes = 0
-    for (const key of [...this.#calls.keys()]) this.#answer(this.#settle(key)?.rawId, error)
+    for (const rawId of this.#calls.drain()) this.#answer(rawId, error)
     if (server !== undefined) await this.#closeServer(server)
   }
 
@@ -214,29 +179,29 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
   #sent (json: JsonRpcMessage, relatedRequestId: Id | undefined): void | Promise<void> {
     if (this.#ended) return
     if (json.method === undefined) return this.#answered(json)
+    // SDK v1 keeps a level for each session, and looks for it only where the server names the session with the message
+    if (json.method === 'notifications/message' && !admitsLevel(this.#logLevel, json.params?.['level'])) return
     const message = Message.from(json)
     if (this.#changes !== undefined && isChange(message)) this.#changes.tell(this, message)
-    const related = relatedRequestId === undefined ? undefined : JSON.stringify(relatedRequestId)
-    return this.#transport.send(message, related === undefined ? undefined : { relatedRequestId: this.#calls.get(related)?.rawId ?? related })
+    return this.#transport.send(message, relatedRequestId === undefined ? undefined : { relatedRequestId: this.#calls.rawIdOf(relatedRequestId) ?? JSON.stringify(relatedRequestId) })
   }
 
   #answered (json: JsonRpcMessage): void | Promise<void> {
-    const call = json.id === undefined ? undefined : this.#settle(JSON.stringify(json.id))
-    if (call === undefined) {
+    const rawId = this.#calls.settle(json.id)
+    if (rawId === undefined) {
       this.#context.log.debug({ server: this.#settings.name }, 'dropped an answer to no open call')
       return
     }
     try {
-      return this.#transport.send(Message.from(json).rewrite(call.rawId))
+      return this.#transport.send(Message.from(json).rewrite(rawId))
     } catch (error) {
       // what JSON cannot say, such as a circle: the client must not wait for ever
-      void this.#transport.send(Message.error(call.rawId, { code: INTERNAL_ERROR, message: 'The answer of the MCP server cannot be written as JSON' }))
+      void this.#transport.send(Message.error(rawId, { code: INTERNAL_ERROR, message: 'The answer of the MCP server cannot be written as JSON' }))
       throw error
     }
   }
 
-  #answer (rawId: string | undefined, error: CodedError): void {
-    if (rawId === undefined) return
+  #answer (rawId: string, error: CodedError): void {
     const { statusCode, retryAfter } = error
     void this.#transport.send(Message.error(rawId, toRpcError(error)), { relatedRequestId: rawId, status: statusCode, retryAfter, local: true })
   }
@@ -261,10 +226,7 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
     this.#onend()
     this.#transport.onmessage = undefined
     this.#waiting = []
-    for (const key of [...this.#calls.keys()]) {
-      const call = this.#settle(key)
-      if (error !== undefined) this.#answer(call?.rawId, error)
-    }
+    for (const rawId of this.#calls.drain()) if (error !== undefined) this.#answer(rawId, error)
     const server = this.#server
     if (server === undefined) return
     await this.#closeServer(server)
@@ -287,22 +249,6 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
       this.#context.log.error({ err, server: this.#settings.name }, 'a server did not end cleanly')
     }
   }
-}
-
-/** The JSON text of the id that a server knows a request under: SDKs take strings and whole numbers that are exact. */
-function keyOf (raw: string): string
-function keyOf (raw: string | undefined): string | undefined
-function keyOf (raw: string | undefined): string | undefined {
-  if (raw === undefined) return undefined
-  const value = JSON.parse(raw) as unknown
-  return JSON.stringify(typeof value === 'string' || Number.isSafeInteger(value) ? value : `number ${raw}`)
-}
-
-/** A message as a server gets it. */
-function toServer (message: Message): JsonRpcMessage {
-  if (message.kind === 'request') return message.rewrite(keyOf(message.rawId)).toJSON()
-  const cancelled = message.method === 'notifications/cancelled' ? keyOf(message.raw(CANCELLED_ID)) : undefined
-  return cancelled === undefined ? message.toJSON() : message.rewrite(undefined, [[CANCELLED_ID, cancelled]]).toJSON()
 }
 
 /** An error that is meant for the client. */

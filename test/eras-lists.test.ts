@@ -40,9 +40,10 @@ const FEATURES: ReadonlyMap<string, Feature> = new Map<string, Feature>([
     await t.rejects(client.call('no such tool'))
     t.match(client.wire.answerTo('tools/call'), { error: { code: -32602 } })
   }],
-  ['text of all the world, and fields that nobody knows', async (t, client) => {
+  ['text of all the world, and fields that nobody knows', async (t, client, pair) => {
     const { structuredContent, _meta, content } = await client.call('numbers') as { structuredContent: { big: number }, _meta: object, content: object }
-    t.strictSame(structuredContent, { big: Number('12345678901234567890'), z: 1, a: 1.5e-7 })
+    // what is written as text has any digits, an object of a server in the process has not
+    t.strictSame(structuredContent, { big: pair.inProcess ? '@big' : Number('12345678901234567890'), z: 1, a: 1.5e-7 })
     t.match(_meta, { 'example.com/kept': TEXT })
     t.strictSame(content, [{ type: 'text', text: TEXT }])
   }],

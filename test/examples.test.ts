@@ -9,6 +9,7 @@ interface Teardown { teardown: (fn: () => unknown) => void }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const PLUGINS = join(ROOT, 'examples/plugins')
+const LIBRARY = join(ROOT, 'examples/library')
 
 async function start (t: Teardown, file: string): Promise<{ running: Running, url: string }> {
   const running = runNode(t, [file], { cwd: PLUGINS, env: { PORT: '0' } })
@@ -82,9 +83,15 @@ t.test('messages: another id, and the same bytes', async (t) => {
   t.equal(running.stdout(), 'tools/call "a" {"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"add","arguments":{"n":12345678901234567890}}}\n')
 })
 
+t.test('library: each function of it once', async (t) => {
+  const running = runNode(t, ['library.js'], { cwd: LIBRARY, env: { PORT: '0' } })
+  t.same(await running.ended, { code: 0, signal: null })
+  t.equal(running.stdout(), 'Hello, Ada! You are user123.\nsent initialize\nsent notifications/initialized\nsent tools/call\nHello, Grace! You are a proxy.\n')
+})
+
 t.test('each sample of a README is part of an example that runs', async (t) => {
-  const files = (await readdir(PLUGINS)).filter(name => name.endsWith('.js'))
-  const sources = await Promise.all(files.map(async name => essence(await readFile(join(PLUGINS, name), 'utf8'))))
+  const files = (await Promise.all([PLUGINS, LIBRARY].map(async directory => (await readdir(directory)).filter(name => name.endsWith('.js')).map(name => join(directory, name))))).flat()
+  const sources = await Promise.all(files.map(async file => essence(await readFile(file, 'utf8'))))
   const packages = (await readdir(join(ROOT, 'packages'))).map(name => `packages/${name}/`)
   for (const directory of ['', ...packages]) {
     const readme = await readFile(join(ROOT, directory, 'README.md'), 'utf8')

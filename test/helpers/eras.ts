@@ -1,3 +1,4 @@
+import type { CreateServer } from '@mcp-proxy/endpoint'
 import type { Test } from 'tap'
 import { fixture, lean, startProxy, type ProxyOptions, type Teardown } from './app.js'
 import { openClient, openStdio, type Answers, type Declared, type OpenClient, type Over, type Sdk } from './clients.js'
@@ -28,6 +29,8 @@ export interface Pair {
   /** What the server speaks. */
   readonly child: Era
   readonly proxied: boolean
+  /** The server is an object of SDK v1 or v2. */
+  readonly inProcess: boolean
   readonly open: (t: Teardown, options: { capabilities?: Declared, answers?: Answers }) => Promise<OpenClient>
 }
 
@@ -68,37 +71,61 @@ export function directPairs (child: Child): Pair[] {
     const era = eras.find(era => child.eras.includes(era))
     if (era === undefined) return []
     const open: Pair['open'] = (t, options) => openStdio(t, { command: child.command, sdk, ...options })
-    return [{ title: `SDK ${sdk} and nothing before a ${child.name} server`, server: child.name, client: era, child: era, proxied: false, open }]
+    return [{ title: `SDK ${sdk} and nothing before a ${child.name} server`, server: child.name, client: era, child: era, proxied: false, inProcess: false, open }]
   })
 }
 
 /** All clients before one proxy. */
 export async function proxiedPairs (t: Teardown, child: Child, options: Omit<ProxyOptions, 'command'> = {}): Promise<Pair[]> {
   const { url } = await startProxy(t, { command: child.command, closeGrace: 0, ...options })
+  // a server that knows both is asked in the newer one
+  return clientsOf(url, { name: child.name, child: child.eras.at(-1) ?? 'legacy', before: `a ${child.name} server`, inProcess: false })
+}
+
+/** Servers in the process, and what they were written with. */
+const IN_PROCESS: ReadonlyArray<{ sdk: string, server: Child['name'], file: string, make: string }> = [
+  { sdk: 'v1', server: 'legacy', file: 'eras-legacy-server.mjs', make: 'legacyServer' },
+  { sdk: 'v2', server: 'dual', file: 'eras-modern-server.mjs', make: 'modernServer' },
+]
+
+/** All clients before servers in the process of the proxy, which are shaken hands with. */
+async function inProcessPairs (t: Teardown): Promise<Pair[]> {
+  const pairs: Pair[] = []
+  for (const { sdk: written, server, file, make } of IN_PROCESS) {
+    const createServer = (await import(fixture(file)) as Record<string, CreateServer>)[make]
+    const { url } = await startProxy(t, { command: undefined, createServer, closeGrace: 0 })
+    pairs.push(...clientsOf(url, { name: server, child: 'legacy', before: `a server of SDK ${written} in the process`, inProcess: true }))
+  }
+  return pairs
+}
+
+function clientsOf (url: string, { name, child, before, inProcess }: { name: Child['name'], child: Era, before: string, inProcess: boolean }): Pair[] {
   return CLIENTS.map(({ sdk, over, era }) => ({
-    title: `SDK ${sdk} over ${over} before a ${child.name} server`,
-    server: child.name,
+    title: `SDK ${sdk} over ${over} before ${before}`,
+    server: name,
     client: era,
-    // a server that knows both is asked in the newer one
-    child: child.eras.at(-1) ?? 'legacy',
+    child,
     proxied: true,
+    inProcess,
     open: (t, opened) => openClient(t, over, url, { sdk, ...opened }),
   }))
 }
 
 /** Looks at each feature with each pair, one after the other: what others cause could be seen too. */
 export async function lookAtAll (t: Test, features: ReadonlyMap<string, Feature>, options: { capabilities?: Declared, answers?: Answers } = {}): Promise<void> {
-  for (const child of CHILDREN) {
-    await t.test(`a ${child.name} server`, async (t) => {
-      for (const pair of [...directPairs(child), ...await proxiedPairs(t, child)]) {
-        await t.test(pair.title, async (t) => {
-          const client = await pair.open(t, options)
-          t.equal(eraOf(client), pair.client, 'the era that the client speaks')
-          for (const [name, look] of features) await t.test(name, { timeout: 10_000 }, async t => await look(t, client, pair))
-        })
-      }
-    })
+  const look = async (t: Test, pairs: Pair[]): Promise<void> => {
+    for (const pair of pairs) {
+      await t.test(pair.title, async (t) => {
+        const client = await pair.open(t, options)
+        t.equal(eraOf(client), pair.client, 'the era that the client speaks')
+        for (const [name, look] of features) await t.test(name, { timeout: 10_000 }, async t => await look(t, client, pair))
+      })
+    }
   }
+  for (const child of CHILDREN) {
+    await t.test(`a ${child.name} server`, async t => await look(t, [...directPairs(child), ...await proxiedPairs(t, child)]))
+  }
+  await t.test('a server in the process', async t => await look(t, await inProcessPairs(t)))
 }
 
 /** A client that has sent `initialize` lives in the legacy era. */

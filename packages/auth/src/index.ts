@@ -78,3 +78,4 @@ function prepend (route: RouteOptions, hook: 'preHandler' | 'onRequest', verify:
 /** Asks MCP clients for a user id in a header. Register it before the endpoints. */
 export const mcpAuth: FastifyPluginAsync<McpAuthOptions> = fp(plugin, { name: '@mcp-proxy/auth', fastify: '5.x' })
 export default mcpAuth
+export { findSecret } from './constant-time.js'

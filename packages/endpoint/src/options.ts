@@ -1,6 +1,7 @@
 import { checkInteger, checkMilliseconds, mcpError, type Connect } from '@mcp-proxy/protocol'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
+import type { CreateServer } from './in-process.js'
 import { principalOfRequest, type PrincipalOf } from './principal.js'
 
 /** What the session hooks are told. */
@@ -26,6 +27,8 @@ export type RouteHook = (request: FastifyRequest, reply: FastifyReply, done: Hoo
 export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   /** What answers, instead of a command or of the `mcpBridge` of the instance. */
   connect?: Connect | undefined
+  /** Makes a server in this process for each client, instead of a command. */
+  createServer?: CreateServer | undefined
   /** Origins that browsers may call from; drives CORS and the `Origin` guard. @default 'any' when `authenticated`, else 'local' */
   allowedOrigins?: AllowedOrigins | undefined
   /** `Host` names served on a loopback address, besides localhost; `'any'` turns the guard off. @default [] */

@@ -1,15 +1,21 @@
 import { mcpError, type Connect } from '@mcp-proxy/protocol'
 import { createBridge, type StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyInstance } from 'fastify'
+import { inProcess, type CreateServer, type InProcessOptions, type InProcessServer } from './in-process.js'
 import type { EndpointOptions } from './options.js'
 
+/** Options of which each says what answers. */
+const SOURCES = ['command', 'createServer', 'connect'] as const
+
 /**
- * What answers the clients of an endpoint: the option `connect`, a server of its own for `command`, or the `mcpBridge`
- * of the instance.
+ * What answers the clients of an endpoint: the option `connect`, a server of its own for `command`, servers in the
+ * process for `createServer`, or the `mcpBridge` of the instance.
  * @throws MCP_ERR_NO_SERVER, MCP_ERR_OPTION, MCP_ERR_COMMAND
  */
 export function connectSource (fastify: FastifyInstance, options: EndpointOptions): Connect {
+  checkSources(options)
   if (options.connect !== undefined) return options.connect
+  if (options.createServer !== undefined) return connectInProcess(fastify, options.createServer, options)
   if (hasCommand(options)) {
     const bridge = createBridge(options, fastify.log)
     fastify.addHook('onClose', () => bridge.close())
@@ -17,6 +23,20 @@ export function connectSource (fastify: FastifyInstance, options: EndpointOption
   }
   if (fastify.hasDecorator('mcpBridge')) return fastify.mcpBridge.connect
   throw mcpError('MCP_ERR_NO_SERVER')
+}
+
+/** Servers in the process, ended with the app. @throws MCP_ERR_OPTION */
+export function connectInProcess<S extends InProcessServer> (fastify: FastifyInstance, createServer: CreateServer<S>, options: Omit<InProcessOptions<S>, 'log'>): Connect {
+  if (typeof createServer !== 'function') throw mcpError('MCP_ERR_OPTION', 'createServer', 'a function', `a ${typeof createServer}`)
+  const { connect, close } = inProcess(createServer, { ...options, log: fastify.log })
+  fastify.addHook('onClose', close)
+  return connect
+}
+
+/** @throws MCP_ERR_OPTION when more than one is given */
+export function checkSources (options: { readonly [Name in typeof SOURCES[number]]?: EndpointOptions[Name] | undefined }): void {
+  const given = SOURCES.filter(name => options[name] !== undefined)
+  if (given.length > 1) throw mcpError('MCP_ERR_OPTION', given[0] as string, 'the only one that says what answers', `given with ${given.slice(1).join(' and ')}`)
 }
 
 function hasCommand (options: EndpointOptions): options is EndpointOptions & StdioBridgeOptions {

@@ -1,13 +1,16 @@
 import fp from 'fastify-plugin'
 import { mcpAuth, type McpAuthOptions } from '@mcp-proxy/auth'
+import { mcpError } from '@mcp-proxy/protocol'
 import { mcpSse, type McpSseOptions } from '@mcp-proxy/sse'
 import { mcpStdioBridge, type StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import { mcpStream, type McpStreamOptions } from '@mcp-proxy/stream'
-import type { EndpointOptions } from '@mcp-proxy/endpoint'
+import { checkSources, connectInProcess, type EndpointOptions } from '@mcp-proxy/endpoint'
 import type { FastifyPluginAsync } from 'fastify'
 
-/** One stdio server over both transports. */
-export interface McpProxyOptions extends StdioBridgeOptions, Omit<EndpointOptions, keyof StdioBridgeOptions | 'connect'> {
+/** One server over both transports: `command` or `createServer` says which. */
+export interface McpProxyOptions extends Omit<StdioBridgeOptions, 'command'>, Omit<EndpointOptions, keyof StdioBridgeOptions | 'connect'> {
+  /** The stdio server to run: a command line that is split without a shell, or program and arguments. */
+  command?: StdioBridgeOptions['command'] | undefined
   /** Who is let in by the `x-user-id` header. @default everybody */
   userId?: McpAuthOptions['userId'] | undefined
   /** Options of the SSE endpoint alone; `false` serves none. */
@@ -18,13 +21,17 @@ export interface McpProxyOptions extends StdioBridgeOptions, Omit<EndpointOption
 
 const plugin: FastifyPluginAsync<McpProxyOptions> = async (fastify, options) => {
   // without the command: the endpoints use the bridge
-  const { sse, stream, userId, command: _, ...shared } = options
-  await fastify.register(mcpStdioBridge, options)
+  const { sse, stream, userId, command, createServer, ...rest } = options
+  checkSources({ command, createServer })
+  if (command !== undefined) await fastify.register(mcpStdioBridge, { ...options, command })
+  else if (createServer === undefined && !fastify.hasDecorator('mcpBridge')) throw mcpError('MCP_ERR_NO_SERVER')
+  const connect = createServer === undefined ? undefined : connectInProcess(fastify, createServer, rest)
+  const shared: EndpointOptions = { ...rest, connect }
   // before the body is read: what a stranger sends is not worth the memory
   if (userId !== undefined) await fastify.register(mcpAuth, { userId, hook: 'onRequest' })
   if (sse !== false) await fastify.register(mcpSse, { ...shared, ...sse })
   if (stream !== false) await fastify.register(mcpStream, { ...shared, ...stream })
 }
 
-/** The whole proxy as one plugin: bridge, authentication, SSE and stream. What the binary and the fastify-cli app run. */
+/** The whole proxy as one plugin: bridge or servers in the process, authentication, SSE and stream. What the binary and the fastify-cli app run. */
 export const mcpProxy: FastifyPluginAsync<McpProxyOptions> = fp(plugin, { name: 'mcp-proxy', fastify: '5.x' })

@@ -42,6 +42,7 @@ const table = {
   MCP_ERR_HOST: [403, -32600, 'Host %s is not allowed: name it in allowedHosts (--allowed-host)'],
   MCP_ERR_ORIGIN: [403, -32600, 'Origin %s is not allowed: name it in allowedOrigins (--cors-origin)'],
   MCP_ERR_UNAUTHORIZED: [401, -32000, 'The %s header is missing or not accepted'],
+  MCP_ERR_CREDENTIALS: [401, -32000, 'The request is not authenticated'],
   MCP_ERR_AUTH_ORDER: [500, -32603, '@mcp-proxy/auth is registered after an MCP endpoint, which it would not guard: register it first'],
 
   // the server behind the proxy
@@ -55,12 +56,13 @@ const table = {
   MCP_ERR_CHILD_LIMIT: [503, -32000, 'All %d processes of the MCP server are in use: try again later'],
   MCP_ERR_CALL_LIMIT: [503, -32000, 'This client has %d calls open: wait for an answer'],
   MCP_ERR_STOPPED: [503, -32000, 'The proxy has stopped the MCP server'],
+  MCP_ERR_CREATE_SERVER: [502, -32000, 'The MCP server %s could not be made'],
   MCP_ERR_CALLBACK: [500, -32603, '%s cannot be answered: this server is shared and the proxy cannot tell which client is meant. Use isolation "auto" or "session"'],
 
   // options, at start
   MCP_ERR_OPTION: [500, -32603, 'Option %s must be %s, not %s'],
   MCP_ERR_COMMAND: [500, -32603, 'The command line cannot be split: %s'],
-  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command", or register @mcp-proxy/stdio-bridge first'],
+  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command" or "createServer", or register @mcp-proxy/stdio-bridge first'],
 } as const
 
 /** The name of an error in the table. */

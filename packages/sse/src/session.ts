@@ -25,6 +25,8 @@ export class SseSession implements Session, Transport {
     this.#onend = onend
   }
 
+  get sessionId (): string { return this.id }
+
   open (connect: Connect, context: ConnectContext): void {
     this.#connection = connect(this, context)
   }

@@ -60,6 +60,7 @@ export class StreamSession implements Session, Transport {
     this.#options = options
   }
 
+  get sessionId (): string { return this.id }
   /** The session has not ended. */
   get live (): boolean { return this.#closing === undefined && !this.#refused }
   get busy (): boolean { return this.#exchanges.size > 0 || this.#standalone?.attached === true }

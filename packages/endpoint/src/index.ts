@@ -5,6 +5,8 @@ export {
   type AllowedOrigins, type EndpointOptions, type EndpointSettings, type RouteHook, type SessionInfo
 } from './options.js'
 export { principalOfRequest, type PrincipalOf } from './principal.js'
+export { rpcErrorHandler } from './error-handler.js'
+export { endSilentConnections } from './silent-connections.js'
 export { EndpointScope, endpointPlugin, type Handlers } from './scope.js'
 export { closeGracefully, type Closing } from './closing.js'
 export { Sessions, type Session } from './sessions.js'

@@ -9,6 +9,7 @@ export const SETTINGS = {
   server: { kind: 'string', help: 'serve only this transport: sse or stream', default: 'both', value: 'KIND' },
   endpoint: { kind: 'string', help: 'path of the endpoint; of SSE where both are served', default: '/sse, /stream', value: 'PATH' },
   'user-id': { kind: 'list', help: 'ask clients for this x-user-id; may be repeated', value: 'ID' },
+  config: { kind: 'string', help: 'serve all mcpServers of this file, each at /<name>/mcp and /<name>/sse, instead of a command', value: 'FILE' },
   isolation: { kind: 'string', help: 'who shares a child: auto, shared, session, principal, request', default: 'auto', value: 'HOW' },
   'upstream-era': { kind: 'string', help: 'whether the command shakes hands: auto, legacy (it does), modern (2026-07-28)', default: 'auto', value: 'ERA' },
   'probe-timeout': { kind: 'integer', help: 'milliseconds it may take to answer whether it does', default: '5000', value: 'MS' },

@@ -21,7 +21,8 @@ t.test('a value stands behind its flag, behind =, or at the letter', async (t) =
 })
 
 t.test('every flag can be given, and again as a variable', async (t) => {
-  for (const name of settingNames()) {
+  // instead of a command
+  for (const name of settingNames().filter(name => name !== 'config')) {
     const { kind } = SETTINGS[name]
     const [given, expected] = kind === 'boolean' ? ['', true] : kind === 'integer' ? ['7', 7] : kind === 'list' ? ['seven', ['seven']] : ['seven', 'seven']
     const flag = kind === 'boolean' ? `--${name}` : `--${name}=${given}`
@@ -56,6 +57,13 @@ t.test('from its first word on everything belongs to the command, with and witho
     [['--cwd', 'dir', 'a b', '', '--x= y'], { cwd: 'dir' }, ['a b', '', '--x= y']],
   ]
   for (const [argv, settings, command] of cases) t.same(serving(argv), { settings, command }, argv.join(' '))
+})
+
+t.test('a configuration stands for a command, and not beside one', async (t) => {
+  for (const [argv, environment] of [[['--config', 'mcp.json', '--port', '2'], {}], [['--port', '2'], { MCP_PROXY_CONFIG: 'mcp.json' }]] as const) {
+    t.same(readArguments(argv, environment), { action: 'serveConfig', settings: { config: 'mcp.json', port: 2 }, config: 'mcp.json' })
+    t.throws(() => readArguments([...argv, 'node', 'x'], environment), { name: 'SettingError', message: '--config (MCP_PROXY_CONFIG) names servers, and "node" is a command: give one of them' })
+  }
 })
 
 t.test('help and version ask for no command and mind no variable', async (t) => {

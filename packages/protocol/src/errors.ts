@@ -26,6 +26,7 @@ const table = {
   MCP_ERR_PARAMS: [400, -32602, 'Invalid params: %s'],
   MCP_ERR_INPUT: [400, -32603, 'The client has not given the input that %s asks for: %s'],
   MCP_ERR_INPUT_ROUNDS: [502, -32603, 'The server has asked for input %d times for one request: no more'],
+  MCP_ERR_SERVER_NOT_FOUND: [404, -32600, 'There is no server %s here'],
 
   // sessions
   MCP_ERR_SESSION_REQUIRED: [400, -32600, 'A session id is required in %s: initialize first'],

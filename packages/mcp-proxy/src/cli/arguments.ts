@@ -5,6 +5,7 @@ import { SETTINGS, SettingError, assign, settingNames, settingsFromEnvironment, 
 export type Invocation =
   | { readonly action: 'help' | 'version' }
   | { readonly action: 'serve', readonly settings: Settings, readonly command: readonly string[] }
+  | { readonly action: 'serveConfig', readonly settings: Settings, readonly config: string }
 
 /**
  * Reads the command line. The proxy's own flags stand before the command; from its first word on everything belongs to
@@ -24,7 +25,10 @@ export function readArguments (argv: readonly string[], environment: NodeJS.Proc
   if (values['version'] === true) return { action: 'version' }
   const settings = settingsFromEnvironment(environment)
   for (const name of settingNames()) if (values[name] !== undefined) assign(settings, name, values[name])
-  if (command.length === 0) throw new SettingError('no command to serve: mcp-proxy [flags] command [arguments]')
+  const { config } = settings
+  if (config !== undefined && command.length > 0) throw new SettingError(`--config (MCP_PROXY_CONFIG) names servers, and ${JSON.stringify(command[0])} is a command: give one of them`)
+  if (config !== undefined) return { action: 'serveConfig', settings, config }
+  if (command.length === 0) throw new SettingError('no command to serve: mcp-proxy [flags] command [arguments], or mcp-proxy --config mcp.json')
   return { action: 'serve', settings, command }
 }
 

@@ -12,6 +12,7 @@ export function helpText (): string {
   return `Serves an MCP server that speaks stdio over HTTP: SSE and Streamable HTTP.
 
 Usage: mcp-proxy [flags] [--] command [arguments]
+       mcp-proxy [flags] --config mcp.json
 
 Example: mcp-proxy --port 8080 --user-id user123 npx -y @modelcontextprotocol/server-everything
 

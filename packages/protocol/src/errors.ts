@@ -30,6 +30,7 @@ const table = {
 
   // sessions
   MCP_ERR_SESSION_REQUIRED: [400, -32600, 'A session id is required in %s: initialize first'],
+  MCP_ERR_NOT_INITIALIZED: [400, -32600, 'The first request must be "initialize"'],
   MCP_ERR_SESSION_INITIALIZED: [400, -32600, 'This session is already initialized'],
   MCP_ERR_SESSION_NOT_FOUND: [404, -32001, 'There is no such session: initialize again'],
   MCP_ERR_SESSION_ENDED: [404, -32000, 'The session has ended'],

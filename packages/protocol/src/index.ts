@@ -1,7 +1,7 @@
 export { MCP_ERROR_CODES, checkInteger, checkMilliseconds, mcpError, toRpcError, type CodedError, type McpErrorCode } from './errors.js'
 export type { FastifyBaseLogger, FastifyRequest } from './fastify.js'
 export * from './json-rpc.js'
-export { guessEnvelope, idKey, type Envelope, type MessageKind } from './envelope.js'
+export { guessEnvelope, idKey, splitArray, type Envelope, type MessageKind } from './envelope.js'
 export { LOG_LEVELS, admitsLevel, isLogLevel, mostVerbose } from './log-levels.js'
 export { CANCELLED_ID, Message, PROGRESS_TOKEN, REQUEST_PROGRESS_TOKEN, type Path } from './message.js'
 export type { Members } from './members.js'

@@ -56,6 +56,8 @@ export interface RemoteSettings {
   /** The value of `Authorization` for a user and a password in the URL. */
   readonly basic: string | undefined
   readonly headers: (context: ConnectContext) => Readonly<Record<string, string>>
+  /** Headers differ from party to party: what was opened for one must not serve another. */
+  readonly personal: boolean
   readonly authProvider: OAuthClientProvider | undefined
   readonly fetch: typeof fetch
   readonly name: string
@@ -72,7 +74,7 @@ export function readRemoteOptions (options: RemoteServerOptions): RemoteSettings
   const { headers = {}, authProvider } = options
   if (authProvider !== undefined && typeof authProvider?.tokens !== 'function') throw mcpError('MCP_ERR_OPTION', 'authProvider', 'an OAuthClientProvider', typeof authProvider)
   if (options.fetch !== undefined && typeof options.fetch !== 'function') throw mcpError('MCP_ERR_OPTION', 'fetch', 'a function', typeof options.fetch)
-  const fixed = typeof headers === 'function' ? undefined : checkHeaders(headers)
+  const fixed = typeof headers === 'function' ? {} : checkHeaders(headers)
   const era = oneOf('era', options.era ?? 'auto', ['auto', 'legacy', 'modern'])
   const transport = oneOf('transport', options.transport ?? 'auto', ['auto', 'stream', 'sse'])
   if (era === 'modern' && transport === 'sse') throw mcpError('MCP_ERR_OPTION', 'transport', '"stream" or "auto" where era is "modern"', '"sse"')
@@ -81,7 +83,8 @@ export function readRemoteOptions (options: RemoteServerOptions): RemoteSettings
     basic,
     transport,
     era: transport === 'sse' ? 'legacy' : era,
-    headers: fixed === undefined ? context => (headers as (context: ConnectContext) => Readonly<Record<string, string>>)(context) : () => fixed,
+    headers: typeof headers === 'function' ? context => checkHeaders(headers(context)) : () => fixed,
+    personal: typeof headers === 'function',
     authProvider,
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
     name: options.name ?? url.host,

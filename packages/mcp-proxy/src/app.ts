@@ -12,6 +12,7 @@ import { SettingError, settingNames, settingsFromEnvironment, settingsFromObject
 const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) => {
   checkNames(given)
   const settings = { ...settingsFromEnvironment(process.env), ...settingsFromObject(given) }
+  if (settings.connect !== undefined) throw new SettingError('--connect serves stdio, which an app has none of: use the binary')
   const command = given['command'] ?? process.env['MCP_PROXY_COMMAND']
   if (!isCommand(command)) throw new SettingError('no command to serve: give --command="…" behind --, or MCP_PROXY_COMMAND')
   const options = pluginOptions(settings, command)

@@ -35,8 +35,8 @@ interface Delivered {
   readonly refusal: Refusal | undefined
 }
 
-/** What servers of HTTP+SSE say to a POST at their URL (2025-03-26, "Transports", Backwards Compatibility); 400 since 2026-07-28. */
-const NO_STREAM: ReadonlySet<number> = new Set([400, 404, 405])
+/** What servers of HTTP+SSE say to a POST at their URL (2025-03-26, "Transports", Backwards Compatibility), beside 405; 400 since 2026-07-28. */
+const NO_STREAM: ReadonlySet<number> = new Set([400, 404])
 /** Milliseconds that a server has to end a stream whose answer has come, or a session. */
 const LINGER = 2_000
 const SESSION_ID = 'mcp-session-id'
@@ -225,14 +225,15 @@ export class StreamSession {
   async #refused (call: Call, refusal: Refusal): Promise<void> {
     const { settings, onrefused } = this.#options
     const { message, status } = refusal
+    // what is no JSON-RPC is not from a server of Streamable HTTP; that POST is not allowed, one cannot say
+    if (!this.#met && (status === 405 || (message === undefined && NO_STREAM.has(status))) && onrefused()) {
+      this.#handOver(call)
+      return
+    }
     if (message !== undefined) {
       this.#meet()
       // its id may be missing: the server may not have read that far
       await this.#answer(call, readMessages(message.edit([], { id: call.rawId }).bytes)[0] ?? message)
-      return
-    }
-    if (!this.#met && NO_STREAM.has(status) && onrefused()) {
-      this.#handOver(call)
       return
     }
     throw refusalError(refusal, settings)

@@ -24,9 +24,17 @@ async function run (): Promise<void> {
     case 'help':
       process.stdout.write((await import('./help.js')).helpText())
       return
+    case 'connect':
+      keepCompiledCode()
+      await (await import('./connect.js')).connect(invocation.settings, invocation.url)
+      return
     case 'serve':
-      // Node 22.8 and later keep compiled code between runs
-      if ('enableCompileCache' in module && typeof module.enableCompileCache === 'function') module.enableCompileCache()
+      keepCompiledCode()
       await (await import('./serve.js')).serve(invocation.settings, invocation.command)
   }
+}
+
+/** Node 22.8 and later can, between runs. */
+function keepCompiledCode (): void {
+  if ('enableCompileCache' in module && typeof module.enableCompileCache === 'function') module.enableCompileCache()
 }

@@ -59,6 +59,14 @@ const table = {
   MCP_ERR_STOPPED: [503, -32000, 'The proxy has stopped the MCP server'],
   MCP_ERR_CALLBACK: [500, -32603, '%s cannot be answered: this server is shared and the proxy cannot tell which client is meant. Use isolation "auto" or "session"'],
 
+  // the server at a URL
+  MCP_ERR_REMOTE_UNREACHABLE: [502, -32000, 'The MCP server %s cannot be reached: %s'],
+  MCP_ERR_REMOTE_UNAUTHORIZED: [502, -32000, 'The MCP server %s wants other credentials: %s'],
+  MCP_ERR_REMOTE_STATUS: [502, -32000, 'The MCP server %s has answered with HTTP status %d'],
+  MCP_ERR_REMOTE_PROTOCOL: [502, -32603, 'What answers as %s is no MCP server: %s'],
+  MCP_ERR_REMOTE_ENDED: [502, -32000, 'The MCP server %s has ended the connection before its answer'],
+  MCP_ERR_REMOTE_MESSAGE_SIZE: [502, -32603, 'A message of the MCP server %s is larger than the limit of %d bytes'],
+
   // options, at start
   MCP_ERR_OPTION: [500, -32603, 'Option %s must be %s, not %s'],
   MCP_ERR_COMMAND: [500, -32603, 'The command line cannot be split: %s'],

@@ -24,6 +24,10 @@ async function run (): Promise<void> {
     case 'help':
       process.stdout.write((await import('./help.js')).helpText())
       return
+    case 'connect':
+      keepCompiledCode()
+      await (await import('./connect.js')).connect(invocation.settings, invocation.url)
+      return
     case 'serve':
       keepCompiledCode()
       await (await import('./serve.js')).serveCommand(invocation.settings, invocation.command)

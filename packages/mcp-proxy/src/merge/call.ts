@@ -101,7 +101,7 @@ export class GatheredCall implements Call {
       if (server.gone) this.#waiting.delete(server)
       else server.tell(request)
     }
-    this.#look()
+    void this.#look()
   }
 
   answered (server: Upstream, answer: Message): void | Promise<void> {

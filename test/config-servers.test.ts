@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { CHILD, fixture, lean } from './helpers/app.js'
+import { CHILD, fixture, lean, startProxy } from './helpers/app.js'
 import { isAlive, runBinary, type Running } from './helpers/binary.js'
 import { openClient, type OpenOptions } from './helpers/clients.js'
 import { until } from './helpers/until.js'
@@ -139,6 +139,31 @@ t.test('one that fails is reported, and the others are served; it is tried again
   t.equal(again.status, 502)
   t.equal(await status(url, '/unset/mcp'), 404)
   t.same(running.log().filter(({ msg }) => msg === 'server does not run').map(({ mcpServer }) => mcpServer).toSorted(), ['dead', 'not a name', 'unknown', 'unset'])
+  t.notMatch(running.stdout() + running.stderr(), SECRET)
+})
+
+t.test('a server elsewhere is served like the others, and its credentials stay here', async (t) => {
+  const [legacy, modern] = [await startProxy(t, { command: CHILD, userId: SECRET, closeGrace: 0 }), await startProxy(t, { command: lean([process.execPath, fixture('eras-modern.mjs')]), closeGrace: 0 })]
+  const config = await Config.make(t, {
+    auto: { url: `${legacy.url}/stream?key=${KEY}`, headers: { 'x-user-id': '${KEY}' } },
+    sse: { type: 'sse', url: `${legacy.url}/sse`, headers: { 'x-user-id': '${KEY}' } },
+    modern: { type: 'http', url: `${modern.url}/stream`, mcpProxy: { upstreamEra: 'modern' } },
+    stranger: { url: `${legacy.url}/stream` },
+    nobody: { url: 'http://127.0.0.1:9/' },
+  })
+  const running = run(t, config, ['--debug'], { KEY: SECRET })
+  const url = await urlOf(running)
+  t.match(running.stdout(), /Not running:\n(?: {2}stranger: .*\n {2}nobody: .*\n| {2}nobody: .*\n {2}stranger: .*\n)/)
+  for (const name of ['auto', 'sse']) {
+    for (const options of [{ sdk: 'v1' }, { sdk: 'v1', over: 'sse' }, { sdk: 'v2-pinned' }] as const) t.equal(await (await open(t, url, name, options)).text('echo', { text: name }), name)
+  }
+  for (const sdk of ['v1', 'v2-pinned'] as const) t.match(await (await open(t, url, 'modern', { sdk })).sdk.readResource({ uri: 'eras://item/7' }), { contents: [{ text: 'item 7' }] })
+
+  await config.write({ auto: { url: `${modern.url}/stream` }, modern: child() })
+  await running.wrote(/"mcpServer":"modern","msg":"server has ended"/)
+  await until(async () => (await status(url, '/sse/mcp')) === 404)
+  t.match(await (await open(t, url, 'auto')).sdk.readResource({ uri: 'eras://item/8' }), { contents: [{ text: 'item 8' }] })
+  t.equal(await (await open(t, url, 'modern')).text('echo', { text: 'here' }), 'here')
   t.notMatch(running.stdout() + running.stderr(), SECRET)
 })
 

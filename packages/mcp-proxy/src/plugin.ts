@@ -4,7 +4,7 @@ import { mcpSse, type McpSseOptions } from '@mcp-proxy/sse'
 import { mcpStdioBridge, type StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import { mcpStream, type McpStreamOptions } from '@mcp-proxy/stream'
 import type { EndpointOptions } from '@mcp-proxy/endpoint'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 
 /** One stdio server over both transports. */
 export interface McpProxyOptions extends StdioBridgeOptions, Omit<EndpointOptions, keyof StdioBridgeOptions | 'connect'> {
@@ -16,10 +16,18 @@ export interface McpProxyOptions extends StdioBridgeOptions, Omit<EndpointOption
   stream?: Pick<McpStreamOptions, 'path' | 'stateless' | 'eventStore' | 'maxConnectionAge' | 'maxStreams' | 'retryInterval'> | false | undefined
 }
 
+/** The same without the server: what answers is the option `connect`, or the `mcpBridge` of the instance. */
+export type EndpointsOptions = Omit<McpProxyOptions, 'command'> & Pick<EndpointOptions, 'connect'>
+
 const plugin: FastifyPluginAsync<McpProxyOptions> = async (fastify, options) => {
   // without the command: the endpoints use the bridge
-  const { sse, stream, userId, command: _, ...shared } = options
+  const { command: _, ...endpoints } = options
   await fastify.register(mcpStdioBridge, options)
+  await registerEndpoints(fastify, endpoints)
+}
+
+/** Registers authentication and both endpoints. */
+export async function registerEndpoints (fastify: FastifyInstance, { sse, stream, userId, ...shared }: EndpointsOptions): Promise<void> {
   // before the body is read: what a stranger sends is not worth the memory
   if (userId !== undefined) await fastify.register(mcpAuth, { userId, hook: 'onRequest' })
   if (sse !== false) await fastify.register(mcpSse, { ...shared, ...sse })

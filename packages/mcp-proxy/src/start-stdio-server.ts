@@ -1,5 +1,5 @@
 import { mcpError, type FastifyBaseLogger } from '@mcp-proxy/protocol'
-import { remoteServer, type ReconnectOptions, type RemoteServerOptions } from '@mcp-proxy/remote'
+import { remoteServer, type ReconnectOptions, type RemoteServer, type RemoteServerOptions } from '@mcp-proxy/remote'
 import { serveStdio, type StdioFace, type StdioFaceOptions } from './stdio-face/stdio-face.js'
 
 /** How the remote server is reached. */
@@ -34,9 +34,18 @@ export interface StartStdioServerOptions extends Omit<RemoteServerOptions, 'tran
  * @throws MCP_ERR_OPTION
  */
 export function startStdioServer (options: StartStdioServerOptions): StdioFace {
-  const { serverType, transportOptions = {}, stdin, stdout, closeGrace, log, maxMessageBytes, ...given } = options
+  const { stdin, stdout, closeGrace, log, maxMessageBytes } = options
+  const remote = remoteOf(options)
+  const face = serveStdio({ connect: remote.connect, stdin, stdout, closeGrace, log, maxMessageBytes })
+  const ended = face.ended.then(() => remote.close())
+  return { close: () => face.close().then(() => ended), ended }
+}
+
+/** The server that such options are about, which nobody is joined to yet. @throws MCP_ERR_OPTION */
+export function remoteOf (options: StartStdioServerOptions): RemoteServer {
+  const { serverType, transportOptions = {}, stdin: _stdin, stdout: _stdout, closeGrace: _closeGrace, ...given } = options
   const { requestInit, fetch, authProvider, reconnectionOptions } = transportOptions
-  const remote = remoteServer({
+  return remoteServer({
     ...given,
     transport: transportOf(serverType),
     headers: given.headers ?? Object.fromEntries(new Headers(requestInit?.headers)),
@@ -47,12 +56,7 @@ export function startStdioServer (options: StartStdioServerOptions): StdioFace {
       maxDelay: reconnectionOptions?.maxReconnectionDelay,
       maxRetries: reconnectionOptions?.maxRetries,
     },
-    maxMessageBytes,
-    log,
   })
-  const face = serveStdio({ connect: remote.connect, stdin, stdout, closeGrace, log, maxMessageBytes })
-  const ended = face.ended.then(() => remote.close())
-  return { close: () => face.close().then(() => ended), ended }
 }
 
 function transportOf (type: unknown): 'auto' | 'stream' | 'sse' {

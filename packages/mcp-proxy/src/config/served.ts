@@ -1,9 +1,11 @@
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { mcpProxy } from '../plugin.js'
+import { remoteServer } from '@mcp-proxy/remote'
+import { checkServer } from '../check-server.js'
+import { mcpProxy, registerEndpoints } from '../plugin.js'
 import type { Settings } from '../settings.js'
 import type { ServerEntry } from './entry.js'
-import { commandOptions } from './server-options.js'
+import { commandOptions, endpointsOptions, remoteOptions } from './server-options.js'
 
 export interface ServedOptions {
   readonly name: string
@@ -70,7 +72,13 @@ export class Served {
 
 /** Declares the endpoints of a server; returns what starts it. */
 async function register (scope: FastifyInstance, name: string, entry: ServerEntry, settings: Settings): Promise<() => Promise<void>> {
-  if (entry.kind === 'url') throw new Error('not yet')
-  await scope.register(mcpProxy, commandOptions(name, entry, settings))
-  return () => scope.mcpBridge.start()
+  if (entry.kind === 'command') {
+    await scope.register(mcpProxy, commandOptions(name, entry, settings))
+    return () => scope.mcpBridge.start()
+  }
+  const { log } = scope
+  const remote = remoteServer({ ...remoteOptions(name, entry, settings), log })
+  scope.addHook('onClose', () => remote.close())
+  await registerEndpoints(scope, { ...endpointsOptions(entry, settings), connect: remote.connect })
+  return () => checkServer(name, remote.connect, { log, timeout: settings['start-timeout'] })
 }

@@ -41,7 +41,7 @@ export class TriedCall implements Call {
     const server = this.#current = candidates[this.#next++]
     if (server !== undefined && !server.gone) server.tell(requestFor(server))
     else if (server !== undefined) this.start()
-    else if (this.#miss === undefined) void finish(Message.error(id, toRpcError(mcpError('MCP_ERR_PARAMS', 'no server here has it'))), { local: true, status: 400 })
+    else if (this.#miss === undefined) void finish(Message.error(id, toRpcError(mcpError('MCP_ERR_PARAMS', 'no server here has it'))))
     else void finish(this.#miss.answer, this.#miss.options)
   }
 

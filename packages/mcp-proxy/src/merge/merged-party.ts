@@ -248,7 +248,8 @@ export class MergedParty implements Connection, UpstreamListener {
   }
 
   #refuse (id: string, error: CodedError): void {
-    void this.#transport.send(Message.error(id, toRpcError(error)), { relatedRequestId: id, status: error.statusCode, local: true })
+    // without a status, as any server's error comes
+    void this.#transport.send(Message.error(id, toRpcError(error)), { relatedRequestId: id })
   }
 
   #tell (message: Message): void {

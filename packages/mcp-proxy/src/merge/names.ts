@@ -12,13 +12,8 @@ export class Names {
 
   /** @throws MCP_ERR_OPTION where a name could be two servers' */
   constructor (servers: readonly string[], separator: string = DEFAULT_SEPARATOR) {
-    if (!PART.test(separator)) throw mcpError('MCP_ERR_OPTION', 'separator', 'letters, digits or _ . -', JSON.stringify(separator))
-    for (const name of servers) if (!PART.test(name)) throw mcpError('MCP_ERR_OPTION', 'name', 'letters, digits and _ . -', JSON.stringify(name))
+    checkNames(servers, separator)
     this.#prefixes = new Map(servers.map(name => [name, name + separator]))
-    for (const [index, name] of servers.entries()) {
-      const other = servers.find((other, at) => at !== index && `${other}${separator}`.startsWith(name + separator))
-      if (other !== undefined) throw mcpError('MCP_ERR_OPTION', 'name', `told from the others by what stands before ${JSON.stringify(separator)}`, `${JSON.stringify(name)} beside ${JSON.stringify(other)}`)
-    }
   }
 
   prefix (server: string): string {
@@ -29,5 +24,15 @@ export class Names {
   split (name: string): { readonly server: string, readonly own: string } | undefined {
     for (const [server, prefix] of this.#prefixes) if (name.startsWith(prefix)) return { server, own: name.slice(prefix.length) }
     return undefined
+  }
+}
+
+/** @throws MCP_ERR_OPTION where a name could be two servers' */
+export function checkNames (servers: readonly string[], separator: string = DEFAULT_SEPARATOR): void {
+  if (!PART.test(separator)) throw mcpError('MCP_ERR_OPTION', 'separator', 'letters, digits or _ . -', JSON.stringify(separator))
+  for (const [index, name] of servers.entries()) {
+    if (!PART.test(name)) throw mcpError('MCP_ERR_OPTION', 'name', 'letters, digits and _ . -', JSON.stringify(name))
+    const other = servers.find((other, at) => at !== index && `${other}${separator}`.startsWith(name + separator))
+    if (other !== undefined) throw mcpError('MCP_ERR_OPTION', 'name', `told from the others by what stands before ${JSON.stringify(separator)}`, `${JSON.stringify(name)} beside ${JSON.stringify(other)}`)
   }
 }

@@ -68,7 +68,7 @@ const table = {
   // options, at start
   MCP_ERR_OPTION: [500, -32603, 'Option %s must be %s, not %s'],
   MCP_ERR_COMMAND: [500, -32603, 'The command line cannot be split: %s'],
-  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command", or register @mcp-proxy/stdio-bridge first'],
+  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command" or "url", or register @mcp-proxy/stdio-bridge first'],
 } as const
 
 /** The name of an error in the table. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { isAlive, runNode, type Running } from './helpers/binary.js'
-import { OVER, openClient } from './helpers/clients.js'
+import { OVER, SDKS, openClient, openStdio } from './helpers/clients.js'
 
 interface Teardown { teardown: (fn: () => unknown) => void }
 
@@ -73,6 +73,39 @@ t.test('proxy: all of it in one plugin', async (t) => {
   for (const over of OVER) {
     t.equal(await (await openClient(t, over, url, { headers: { 'x-user-id': 'user123' } })).text('greet', { name: over }), `Hello, ${over}!`)
     await t.rejects(openClient(t, over, url))
+  }
+})
+
+/** A server elsewhere that lets one user in. */
+async function startRemote (t: Teardown): Promise<string> {
+  const { url } = await start(t, 'proxy.js')
+  return `${url}/mcp`
+}
+
+t.test('remote: clients of both transports before a server at a URL', async (t) => {
+  const running = runNode(t, ['remote.js'], { cwd: PLUGINS, env: { PORT: '0', REMOTE_URL: await startRemote(t) } })
+  const url = (await running.wrote(/listening on (http:\S+)/))[1] ?? ''
+  for (const over of OVER) {
+    for (const sdk of ['v1', 'v2-auto'] as const) t.equal(await (await openClient(t, over, url, { sdk })).text('greet', { name: over }), `Hello, ${over}!`)
+  }
+  running.process.kill('SIGTERM')
+  t.same(await running.ended, { code: 0, signal: null })
+})
+
+t.test('stdio: a server at a URL as one that a host starts', async (t) => {
+  const command = [process.execPath, join(PLUGINS, 'stdio.js')]
+  const env = { REMOTE_URL: await startRemote(t) }
+  for (const sdk of SDKS) t.equal(await (await openStdio(t, { command, env, sdk })).text('greet', { name: sdk }), `Hello, ${sdk}!`)
+})
+
+t.test('desktop.json: a host’s configuration, with which it reaches a server at a URL', async (t) => {
+  const remote = await startRemote(t)
+  const { mcpServers } = JSON.parse(await readFile(join(PLUGINS, 'desktop.json'), 'utf8')) as { mcpServers: Record<string, { command: string, args: string[], env: Record<string, string> }> }
+  for (const { command, args, env } of Object.values(mcpServers)) {
+    const there = args.map(argument => argument.replace('http://127.0.0.1:8080/mcp', remote))
+    t.notSame(there, args)
+    const client = await openStdio(t, { command: [command, ...there], env, cwd: PLUGINS })
+    t.equal(await client.text('greet', { name: 'Ada' }), 'Hello, Ada!')
   }
 })
 

@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import { fixture, lean, startProxy, type ProxyOptions, type Teardown } from './app.js'
+import { BINARY } from './binary.js'
 import { openClient, openStdio, type Answers, type Declared, type OpenClient, type Over, type Sdk } from './clients.js'
 
 /** Which of the two ways of MCP somebody speaks: `modern` is 2026-07-28, `legacy` all before. */
@@ -28,6 +29,8 @@ export interface Pair {
   /** What the server speaks. */
   readonly child: Era
   readonly proxied: boolean
+  /** All that the client hears has been modern on its way. */
+  readonly modernised?: boolean
   readonly open: (t: Teardown, options: { capabilities?: Declared, answers?: Answers }) => Promise<OpenClient>
 }
 
@@ -86,11 +89,33 @@ export async function proxiedPairs (t: Teardown, child: Child, options: Omit<Pro
   }))
 }
 
+/** What the stdio face is told of the server behind it, by what its host speaks: nothing, so that it asks, or what needs translation. */
+const FACES: ReadonlyArray<{ readonly sdk: Sdk, readonly era: Era, readonly upstream: 'auto' | Era }> = [
+  { sdk: 'v1', era: 'legacy', upstream: 'auto' },
+  { sdk: 'v2', era: 'legacy', upstream: 'modern' },
+  { sdk: 'v2-auto', era: 'modern', upstream: 'auto' },
+  { sdk: 'v2-pinned', era: 'modern', upstream: 'legacy' },
+]
+
+/** Clients over stdio: before our binary, which reaches a proxy over HTTP, which has the server. */
+export async function connectedPairs (t: Teardown, child: Child): Promise<Pair[]> {
+  const { url } = await startProxy(t, { command: child.command, closeGrace: 0 })
+  return FACES.map(({ sdk, era, upstream }) => ({
+    title: `SDK ${sdk} over stdio and --connect (${upstream}) before a ${child.name} server`,
+    server: child.name,
+    client: era,
+    child: child.eras.at(-1) ?? 'legacy',
+    proxied: true,
+    modernised: upstream === 'modern',
+    open: (t, opened) => openStdio(t, { command: lean([process.execPath, BINARY, '--connect', `${url}/stream`, '--upstream-era', upstream]), sdk, ...opened }),
+  }))
+}
+
 /** Looks at each feature with each pair, one after the other: what others cause could be seen too. */
 export async function lookAtAll (t: Test, features: ReadonlyMap<string, Feature>, options: { capabilities?: Declared, answers?: Answers } = {}): Promise<void> {
   for (const child of CHILDREN) {
     await t.test(`a ${child.name} server`, async (t) => {
-      for (const pair of [...directPairs(child), ...await proxiedPairs(t, child)]) {
+      for (const pair of [...directPairs(child), ...await proxiedPairs(t, child), ...await connectedPairs(t, child)]) {
         await t.test(pair.title, async (t) => {
           const client = await pair.open(t, options)
           t.equal(eraOf(client), pair.client, 'the era that the client speaks')

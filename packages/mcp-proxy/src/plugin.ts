@@ -7,7 +7,7 @@ import type { EndpointOptions } from '@mcp-proxy/endpoint'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 
 /** One stdio server over both transports. */
-export interface McpProxyOptions extends StdioBridgeOptions, Omit<EndpointOptions, keyof StdioBridgeOptions | 'connect'> {
+export interface McpProxyOptions extends StdioBridgeOptions, Omit<EndpointOptions, keyof StdioBridgeOptions | 'connect' | 'url' | 'headers' | 'authProvider'> {
   /** Who is let in by the `x-user-id` header. @default everybody */
   userId?: McpAuthOptions['userId'] | undefined
   /** Options of the SSE endpoint alone; `false` serves none. */

@@ -4,6 +4,7 @@ import { serveStdio, type StdioFace, type StdioFaceOptions } from './stdio-face/
 
 /** How the remote server is reached. */
 export const ServerType = { HTTPStream: 'HTTPStream', SSE: 'SSE' } as const
+// eslint-disable-next-line @typescript-eslint/no-redeclare -- a value and a type of one name, as an enum is
 export type ServerType = typeof ServerType[keyof typeof ServerType]
 
 /** What the client transports of the MCP SDKs take, as far as it is of use here. */

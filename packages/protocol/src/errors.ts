@@ -71,7 +71,7 @@ const table = {
   MCP_ERR_OPTION: [500, -32603, 'Option %s must be %s, not %s'],
   MCP_ERR_STDIO_IN_USE: [500, -32603, 'Configuration %d needs a stdin and a stdout of its own: a process has one of each, and another configuration has it'],
   MCP_ERR_COMMAND: [500, -32603, 'The command line cannot be split: %s'],
-  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command", or register @mcp-proxy/stdio-bridge first'],
+  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command" or "url", or register @mcp-proxy/stdio-bridge first'],
 } as const
 
 /** The name of an error in the table. */

@@ -9,33 +9,27 @@ const LISTS = ['tools', 'prompts', 'resources'] as const
 export class SessionMemory {
   #initialize: Message | undefined
   #logLevel: Message | undefined
-  readonly #subscriptions = new Map<string, Message>()
+  readonly #subscriptions = new Map<unknown, Message>()
 
   /** `undefined` until the party has shaken hands. */
   get initialize (): Message | undefined { return this.#initialize }
 
   note (message: Message): void {
-    switch (message.method) {
-      case 'initialize':
-        this.#initialize = message
-        return
-      case 'logging/setLevel':
-        this.#logLevel = message
-        return
-      case 'resources/subscribe':
-      case 'resources/unsubscribe': {
-        const uri = message.params?.['uri']
-        if (typeof uri !== 'string') return
-        if (message.method === 'resources/unsubscribe') this.#subscriptions.delete(uri)
-        else if (this.#subscriptions.size < MAX_SUBSCRIPTIONS) this.#subscriptions.set(uri, message)
-      }
-    }
+    const { method } = message
+    if (method === 'initialize') this.#initialize = message
+    else if (method === 'logging/setLevel') this.#logLevel = message
+    else if (method === 'resources/unsubscribe') this.#subscriptions.delete(uriOf(message))
+    else if (method === 'resources/subscribe' && this.#subscriptions.size < MAX_SUBSCRIPTIONS) this.#subscriptions.set(uriOf(message), message)
   }
 
   /** Requests that repeat what was said since the handshake. */
   repeat (): Message[] {
     return [...(this.#logLevel === undefined ? [] : [this.#logLevel]), ...this.#subscriptions.values()]
   }
+}
+
+function uriOf ({ params }: Message): unknown {
+  return params?.['uri']
 }
 
 /** Says that the lists which a server offers may have changed, by its answer to `initialize`. */

@@ -1,4 +1,4 @@
-import { Message, checkInteger, checkMilliseconds, guessEnvelope, mcpError, toRpcError, type CodedError, type Connect, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
+import { CANCELLED_ID, Message, checkInteger, checkMilliseconds, guessEnvelope, idKey, mcpError, toRpcError, type CodedError, type Connect, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
 import { DEFAULT_MAX_MESSAGE_BYTES, LineReader } from '@mcp-proxy/stdio-bridge'
 import type { Readable, Writable } from 'node:stream'
 import { LineWriter } from './line-writer.js'
@@ -131,6 +131,8 @@ class Face implements StdioFace {
 
   #take (message: Message): void {
     if (message.kind === 'request' && message.method !== ENDLESS) this.#open.add(message.rawId as string)
+    // what is cancelled need not be answered
+    if (message.method === 'notifications/cancelled') this.#open.delete(idKey(message.raw(CANCELLED_ID) ?? '') ?? '')
     this.#transport.onmessage?.(message)
   }
 

@@ -145,7 +145,7 @@ t.test('one that fails is reported, and the others are served; it is tried again
 t.test('a server elsewhere is served like the others, and its credentials stay here', async (t) => {
   const [legacy, modern] = [await startProxy(t, { command: CHILD, userId: SECRET, closeGrace: 0 }), await startProxy(t, { command: lean([process.execPath, fixture('eras-modern.mjs')]), closeGrace: 0 })]
   const config = await Config.make(t, {
-    auto: { url: `${legacy.url}/stream?key=${KEY}`, headers: { 'x-user-id': '${KEY}' } },
+    auto: { url: `${legacy.url}/stream?key=\${KEY}`, headers: { 'x-user-id': '${KEY}' } },
     sse: { type: 'sse', url: `${legacy.url}/sse`, headers: { 'x-user-id': '${KEY}' } },
     modern: { type: 'http', url: `${modern.url}/stream`, mcpProxy: { upstreamEra: 'modern' } },
     stranger: { url: `${legacy.url}/stream` },

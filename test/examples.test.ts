@@ -2,7 +2,7 @@ import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { isAlive, runNode, type Running } from './helpers/binary.js'
+import { isAlive, runBinary, runNode, type Running } from './helpers/binary.js'
 import { OVER, SDKS, openClient, openStdio } from './helpers/clients.js'
 
 interface Teardown { teardown: (fn: () => unknown) => void }
@@ -113,6 +113,23 @@ t.test('messages: another id, and the same bytes', async (t) => {
   const running = runNode(t, ['messages.js'], { cwd: PLUGINS })
   t.same(await running.ended, { code: 0, signal: null })
   t.equal(running.stdout(), 'tools/call "a" {"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"add","arguments":{"n":12345678901234567890}}}\n')
+})
+
+t.test('several: a configuration over HTTP, and its servers as one over stdio', async (t) => {
+  const cwd = join(ROOT, 'examples/several')
+  const proxy = runBinary(t, ['--port', '0', '--config', 'mcp.json'], { cwd, env: { MEMORY_FILE: join(t.testdir(), 'memory.jsonl') } })
+  const url = (await proxy.wrote(/MCP servers ready:[^]*?(http:\/\/[\d.]+:\d+)/))[1] ?? ''
+  t.equal(await (await openClient(t, 'sse', url, { path: '/everything/sse' })).text('echo', { message: 'hi' }), 'Echo: hi')
+  t.equal((await fetch(`${url}/elsewhere/mcp`)).status, 404)
+  for (const sdk of ['v1', 'v2-pinned'] as const) {
+    const client = await openStdio(t, { command: [process.execPath, join(cwd, 'merged.js')], env: { BASE_URL: url }, sdk })
+    t.equal(await client.text('everything__echo', { message: sdk }), `Echo: ${sdk}`)
+    await client.call('memory__create_entities', { entities: [{ name: sdk, entityType: 'sdk', observations: [] }] })
+    t.match(await client.text('memory__read_graph'), sdk)
+  }
+  const page = await readFile(join(ROOT, 'docs/several-servers.md'), 'utf8')
+  const sample = /^```js\n([^]*?)^```$/m.exec(page)?.[1] ?? 'none'
+  t.ok(essence((await readFile(join(cwd, 'merged.js'), 'utf8')).replace(/^const base.*$/m, '').replace(/`\$\{base\}(.*?)`/g, "'http://127.0.0.1:8080$1'")).includes(essence(sample)))
 })
 
 t.test('each sample of a README is part of an example that runs', async (t) => {

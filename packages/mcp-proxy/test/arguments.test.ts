@@ -76,6 +76,10 @@ t.test('a configuration stands for a command, and not beside one', async (t) => 
   }
 })
 
+t.test('stdio is served from a URL, or HTTP from a configuration', async (t) => {
+  t.throws(() => readArguments(['--config', 'mcp.json', '--connect', 'http://x'], {}), { name: 'SettingError', message: '--config is about serving over HTTP: with --connect stdio is served' })
+})
+
 t.test('help and version ask for no command and mind no variable', async (t) => {
   for (const flag of ['--help', '-h']) t.same(readArguments([flag], { MCP_PROXY_PORT: 'bad' }), { action: 'help' })
   for (const flag of ['--version', '-v']) t.same(readArguments(['--debug', flag], { MCP_PROXY_PORT: 'bad' }), { action: 'version' })

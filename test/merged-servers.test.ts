@@ -4,7 +4,7 @@ import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { createBridge, type McpBridge } from '@mcp-proxy/stdio-bridge'
 import { mcpSse, mcpStream, mergeServers } from 'mcp-proxy'
-import { fixture, lean, startProxy, type Teardown } from './helpers/app.js'
+import { fixture, lean, startProxy } from './helpers/app.js'
 import { isModern, openClient, openStdio, type Answers, type Declared, type OpenClient, type Over, type Sdk } from './helpers/clients.js'
 
 const resolve = createRequire(import.meta.url).resolve
@@ -20,11 +20,17 @@ const ANSWERS: Answers = {
   roots: () => [{ uri: 'file:///home/ada', name: 'home' }],
 }
 
+/** How each server is run. The memory is a file of the test's own. */
+function runs (t: Test): Array<[name: string, options: { command: readonly string[], env?: Record<string, string> }]> {
+  const env = { MEMORY_FILE_PATH: `${t.testdir()}/memory.jsonl` }
+  return [...COMMANDS].map(([name, command]) => [name, name === 'memory' ? { command, env } : { command: lean(command) }])
+}
+
 /** All servers merged, over both HTTP transports. */
-async function startMerged (t: Teardown): Promise<string> {
+async function startMerged (t: Test): Promise<string> {
   const app = Fastify()
   const log = pino({ level: 'silent' })
-  const bridges = new Map<string, McpBridge>([...COMMANDS].map(([name, command]) => [name, createBridge({ command: lean(command) }, log)]))
+  const bridges = new Map<string, McpBridge>(runs(t).map(([name, options]) => [name, createBridge(options, log)]))
   const merged = mergeServers(new Map([...bridges].map(([name, { connect }]) => [name, connect])))
   app.addHook('onClose', async () => {
     await merged.close()
@@ -139,7 +145,7 @@ t.test('three servers of both eras as one, over HTTP', async (t) => {
 })
 
 t.test('the same, remote, over stdio', async (t) => {
-  const pairs = await Promise.all([...COMMANDS].map(async ([name, command]) => `${name}=${(await startProxy(t, { command: lean(command), closeGrace: 0 })).url}/stream`))
+  const pairs = await Promise.all(runs(t).map(async ([name, options]) => `${name}=${(await startProxy(t, { ...options, closeGrace: 0 })).url}/stream`))
   const command = lean([process.execPath, fixture('multi-stdio.mjs'), ...pairs])
   for (const sdk of ['v1', 'v2', 'v2-auto', 'v2-pinned'] as const) {
     await t.test(`SDK ${sdk}`, async t => await look(t, await openStdio(t, { command, sdk, capabilities: EVERYTHING, answers: ANSWERS }), sdk.startsWith('v2-')))

@@ -20,7 +20,7 @@ t.test('every error has one row in docs/errors.md, with its status and code, and
 })
 
 t.test('every link between pages leads to a page, and to a heading of it', async (t) => {
-  const directories = ['', 'docs', 'examples/plugins', 'examples/library', ...(await readdir(join(ROOT, 'packages'))).map(name => `packages/${name}`)]
+  const directories = ['', 'docs', 'examples/plugins', 'examples/library', 'examples/several', ...(await readdir(join(ROOT, 'packages'))).map(name => `packages/${name}`)]
   const pages = (await Promise.all(directories.map(async name => (await readdir(join(ROOT, name))).filter(file => file.endsWith('.md')).map(file => join(ROOT, name, file))))).flat()
   t.ok(pages.length > 15)
   for (const page of pages) {

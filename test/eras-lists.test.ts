@@ -68,7 +68,7 @@ const FEATURES: ReadonlyMap<string, Feature> = new Map<string, Feature>([
   ['an unknown resource', async (t, client, pair) => {
     await t.rejects(client.sdk.readResource({ uri: 'eras://none' }))
     // the code of legacy servers means nothing to modern clients; SDK v2 has one code for both
-    const code = pair.server === 'legacy' && pair.client === 'legacy' ? -32002 : -32602
+    const code = pair.server === 'legacy' && pair.client === 'legacy' && pair.modernised !== true ? -32002 : -32602
     t.match(client.wire.answerTo('resources/read'), { error: { code, data: { uri: 'eras://none' } } })
   }],
   ['prompts', async (t, client) => {

@@ -2,8 +2,8 @@ import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { isAlive, runNode, type Running } from './helpers/binary.js'
-import { OVER, openClient } from './helpers/clients.js'
+import { isAlive, runBinary, runNode, type Running } from './helpers/binary.js'
+import { OVER, SDKS, openClient, openStdio } from './helpers/clients.js'
 
 interface Teardown { teardown: (fn: () => unknown) => void }
 
@@ -77,6 +77,39 @@ t.test('proxy: all of it in one plugin', async (t) => {
   }
 })
 
+/** A server elsewhere that lets one user in. */
+async function startRemote (t: Teardown): Promise<string> {
+  const { url } = await start(t, 'proxy.js')
+  return `${url}/mcp`
+}
+
+t.test('remote: clients of both transports before a server at a URL', async (t) => {
+  const running = runNode(t, ['remote.js'], { cwd: PLUGINS, env: { PORT: '0', REMOTE_URL: await startRemote(t) } })
+  const url = (await running.wrote(/listening on (http:\S+)/))[1] ?? ''
+  for (const over of OVER) {
+    for (const sdk of ['v1', 'v2-auto'] as const) t.equal(await (await openClient(t, over, url, { sdk })).text('greet', { name: over }), `Hello, ${over}!`)
+  }
+  running.process.kill('SIGTERM')
+  t.same(await running.ended, { code: 0, signal: null })
+})
+
+t.test('stdio: a server at a URL as one that a host starts', async (t) => {
+  const command = [process.execPath, join(PLUGINS, 'stdio.js')]
+  const env = { REMOTE_URL: await startRemote(t) }
+  for (const sdk of SDKS) t.equal(await (await openStdio(t, { command, env, sdk })).text('greet', { name: sdk }), `Hello, ${sdk}!`)
+})
+
+t.test('desktop.json: a host’s configuration, with which it reaches a server at a URL', async (t) => {
+  const remote = await startRemote(t)
+  const { mcpServers } = JSON.parse(await readFile(join(PLUGINS, 'desktop.json'), 'utf8')) as { mcpServers: Record<string, { command: string, args: string[], env: Record<string, string> }> }
+  for (const { command, args, env } of Object.values(mcpServers)) {
+    const there = args.map(argument => argument.replace('http://127.0.0.1:8080/mcp', remote))
+    t.notSame(there, args)
+    const client = await openStdio(t, { command: [command, ...there], env, cwd: PLUGINS })
+    t.equal(await client.text('greet', { name: 'Ada' }), 'Hello, Ada!')
+  }
+})
+
 t.test('messages: another id, and the same bytes', async (t) => {
   const running = runNode(t, ['messages.js'], { cwd: PLUGINS })
   t.same(await running.ended, { code: 0, signal: null })
@@ -87,6 +120,23 @@ t.test('library: each function of it once', async (t) => {
   const running = runNode(t, ['library.js'], { cwd: LIBRARY, env: { PORT: '0' } })
   t.same(await running.ended, { code: 0, signal: null })
   t.equal(running.stdout(), 'Hello, Ada! You are user123.\nsent initialize\nsent notifications/initialized\nsent tools/call\nHello, Grace! You are a proxy.\n')
+})
+
+t.test('several: a configuration over HTTP, and its servers as one over stdio', async (t) => {
+  const cwd = join(ROOT, 'examples/several')
+  const proxy = runBinary(t, ['--port', '0', '--config', 'mcp.json'], { cwd, env: { MEMORY_FILE: join(t.testdir(), 'memory.jsonl') } })
+  const url = (await proxy.wrote(/MCP servers ready:[^]*?(http:\/\/[\d.]+:\d+)/))[1] ?? ''
+  t.equal(await (await openClient(t, 'sse', url, { path: '/everything/sse' })).text('echo', { message: 'hi' }), 'Echo: hi')
+  t.equal((await fetch(`${url}/elsewhere/mcp`)).status, 404)
+  for (const sdk of ['v1', 'v2-pinned'] as const) {
+    const client = await openStdio(t, { command: [process.execPath, join(cwd, 'merged.js')], env: { BASE_URL: url }, sdk })
+    t.equal(await client.text('everything__echo', { message: sdk }), `Echo: ${sdk}`)
+    await client.call('memory__create_entities', { entities: [{ name: sdk, entityType: 'sdk', observations: [] }] })
+    t.match(await client.text('memory__read_graph'), sdk)
+  }
+  const page = await readFile(join(ROOT, 'docs/several-servers.md'), 'utf8')
+  const sample = /^```js\n([^]*?)^```$/m.exec(page)?.[1] ?? 'none'
+  t.ok(essence((await readFile(join(cwd, 'merged.js'), 'utf8')).replace(/^const base.*$/m, '').replace(/`\$\{base\}(.*?)`/g, "'http://127.0.0.1:8080$1'")).includes(essence(sample)))
 })
 
 t.test('each sample of a README is part of an example that runs', async (t) => {

@@ -71,11 +71,26 @@ t.test('options come from .env', async (t) => {
   t.same(Object.keys(env).filter(name => name.startsWith('MCP_PROXY_')), [])
 })
 
+t.test('a configuration of several servers is served, and those that fail are named', async (t) => {
+  const [command, ...args] = CHILD
+  const cwd = await directory(t, 'mcp.json', JSON.stringify({ mcpServers: { one: { command, args }, two: { command: 'no-such-command' } } }))
+  const running = await start(t, [APP, '--', '--config=mcp.json', '--user-id=ada'], { cwd, level: 'fatal' })
+  const [, url = ''] = await running.wrote(/MCP servers ready:[^]*?(http:\/\/[\d.]+:\d+)\/one[^]*?Not running:\n {2}two: .*\n/)
+  const client = await openClient(t, 'sse', url, { path: '/one/sse', headers: { 'x-user-id': 'ada' } })
+  const child = Number(await client.text('pid'))
+  await t.rejects(openClient(t, 'stream', url, { path: '/one/mcp' }))
+  running.process.kill('SIGTERM')
+  await running.ended
+  t.notOk(isAlive(child))
+})
+
 t.test('what is wrong is said clearly', async (t) => {
   const cases: Array<readonly [args: string[], message: RegExp]> = [
     [[], /no command to serve: give --command="…" behind --, or MCP_PROXY_COMMAND/],
     [[`--command=${COMMAND}`, '--request-timeout=soon'], /--request-timeout must be a whole number, not "soon"/],
     [[`--command=${COMMAND}`, '--user-ids=ada'], /unknown option --user-?[iI]ds: did you mean --user-id\?/],
+    [[`--command=${COMMAND}`, '--config=mcp.json'], /--config names servers, and there is a command too/],
+    [['--config=no-such.json'], /no-such.json cannot be read: ENOENT/],
     [[`--command=${COMMAND}`, '--server=both'], /--server must be sse or stream, not "both"/],
   ]
   for (const [args, message] of cases) {

@@ -131,11 +131,11 @@ async function connectV2 (t: Teardown, client: ClientV2, transport: SseV2 | Stre
 }
 
 /** A client of a server's own stdio, without any proxy. */
-export async function openStdio (t: Teardown, { command, env = {}, sdk = 'v1', capabilities = {}, answers = {} }: { command: readonly string[], env?: Record<string, string>, sdk?: Sdk, capabilities?: Declared, answers?: Answers }): Promise<OpenClient> {
+export async function openStdio (t: Teardown, { command, env = {}, cwd = process.cwd(), sdk = 'v1', capabilities = {}, answers = {} }: { command: readonly string[], env?: Record<string, string>, cwd?: string, sdk?: Sdk, capabilities?: Declared, answers?: Answers }): Promise<OpenClient> {
   const [program = '', ...args] = command
-  if (sdk !== 'v1') return await connectV2(t, clientV2(capabilities, answers, sdk), new StdioV2({ command: program, args, env, stderr: 'ignore' }))
+  if (sdk !== 'v1') return await connectV2(t, clientV2(capabilities, answers, sdk), new StdioV2({ command: program, args, env, cwd, stderr: 'ignore' }))
   const client = clientV1(capabilities, answers)
-  const transport = new StdioV1({ command: program, args, env, stderr: 'ignore' })
+  const transport = new StdioV1({ command: program, args, env, cwd, stderr: 'ignore' })
   const wire = new Wire(transport)
   t.teardown(() => client.close())
   await client.connect(transport)

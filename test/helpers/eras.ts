@@ -1,6 +1,7 @@
 import type { CreateServer } from '@mcp-proxy/endpoint'
 import type { Test } from 'tap'
 import { fixture, lean, startProxy, type ProxyOptions, type Teardown } from './app.js'
+import { BINARY } from './binary.js'
 import { openClient, openStdio, type Answers, type Declared, type OpenClient, type Over, type Sdk } from './clients.js'
 
 /** Which of the two ways of MCP somebody speaks: `modern` is 2026-07-28, `legacy` all before. */
@@ -31,6 +32,8 @@ export interface Pair {
   readonly proxied: boolean
   /** The server is an object of SDK v1 or v2. */
   readonly inProcess: boolean
+  /** All that the client hears has been modern on its way. */
+  readonly modernised?: boolean
   readonly open: (t: Teardown, options: { capabilities?: Declared, answers?: Answers }) => Promise<OpenClient>
 }
 
@@ -111,6 +114,29 @@ function clientsOf (url: string, { name, child, before, inProcess }: { name: Chi
   }))
 }
 
+/** What the stdio face is told of the server behind it, by what its host speaks: nothing, so that it asks, or what needs translation. */
+const FACES: ReadonlyArray<{ readonly sdk: Sdk, readonly era: Era, readonly upstream: 'auto' | Era }> = [
+  { sdk: 'v1', era: 'legacy', upstream: 'auto' },
+  { sdk: 'v2', era: 'legacy', upstream: 'modern' },
+  { sdk: 'v2-auto', era: 'modern', upstream: 'auto' },
+  { sdk: 'v2-pinned', era: 'modern', upstream: 'legacy' },
+]
+
+/** Clients over stdio: before our binary, which reaches a proxy over HTTP, which has the server. */
+export async function connectedPairs (t: Teardown, child: Child): Promise<Pair[]> {
+  const { url } = await startProxy(t, { command: child.command, closeGrace: 0 })
+  return FACES.map(({ sdk, era, upstream }) => ({
+    title: `SDK ${sdk} over stdio and --connect (${upstream}) before a ${child.name} server`,
+    server: child.name,
+    client: era,
+    child: child.eras.at(-1) ?? 'legacy',
+    proxied: true,
+    inProcess: false,
+    modernised: upstream === 'modern',
+    open: (t, opened) => openStdio(t, { command: lean([process.execPath, BINARY, '--connect', `${url}/stream`, '--upstream-era', upstream]), sdk, ...opened }),
+  }))
+}
+
 /** Looks at each feature with each pair, one after the other: what others cause could be seen too. */
 export async function lookAtAll (t: Test, features: ReadonlyMap<string, Feature>, options: { capabilities?: Declared, answers?: Answers } = {}): Promise<void> {
   const look = async (t: Test, pairs: Pair[]): Promise<void> => {
@@ -123,7 +149,7 @@ export async function lookAtAll (t: Test, features: ReadonlyMap<string, Feature>
     }
   }
   for (const child of CHILDREN) {
-    await t.test(`a ${child.name} server`, async t => await look(t, [...directPairs(child), ...await proxiedPairs(t, child)]))
+    await t.test(`a ${child.name} server`, async t => await look(t, [...directPairs(child), ...await proxiedPairs(t, child), ...await connectedPairs(t, child)]))
   }
   await t.test('a server in the process', async t => await look(t, await inProcessPairs(t)))
 }

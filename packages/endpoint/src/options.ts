@@ -1,4 +1,5 @@
 import { checkInteger, checkMilliseconds, mcpError, type Connect } from '@mcp-proxy/protocol'
+import type { RemoteServerOptions } from '@mcp-proxy/remote'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import type { CreateServer } from './in-process.js'
@@ -29,6 +30,12 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   connect?: Connect | undefined
   /** Makes a server in this process for each client, instead of a command. */
   createServer?: CreateServer | undefined
+  /** An MCP server elsewhere, instead of a command. Of the bridge's options it takes `requestTimeout`, `maxMessageBytes` and `upstreamEra`. */
+  url?: RemoteServerOptions['url'] | undefined
+  /** With `url`: headers for each request to it; a function is told who asks, `context.request` included. @default none */
+  headers?: RemoteServerOptions['headers']
+  /** With `url`: tokens for it, as a provider of the MCP SDK. @default none */
+  authProvider?: RemoteServerOptions['authProvider']
   /** Origins that browsers may call from; drives CORS and the `Origin` guard. @default 'any' when `authenticated`, else 'local' */
   allowedOrigins?: AllowedOrigins | undefined
   /** `Host` names served on a loopback address, besides localhost; `'any'` turns the guard off. @default [] */

@@ -1,21 +1,26 @@
 import { mcpError, type Connect } from '@mcp-proxy/protocol'
+import { remoteServer, type RemoteServerOptions } from '@mcp-proxy/remote'
 import { createBridge, type StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyInstance } from 'fastify'
 import { inProcess, type CreateServer, type InProcessOptions, type InProcessServer } from './in-process.js'
 import type { EndpointOptions } from './options.js'
 
+/** What an endpoint knows of a server elsewhere. */
+export type RemoteOptions = Pick<RemoteServerOptions, 'url' | 'headers' | 'authProvider'> & Pick<EndpointOptions, 'requestTimeout' | 'maxMessageBytes' | 'upstreamEra'>
+
 /** Options of which each says what answers. */
-const SOURCES = ['command', 'createServer', 'connect'] as const
+const SOURCES = ['command', 'url', 'createServer', 'connect'] as const
 
 /**
- * What answers the clients of an endpoint: the option `connect`, a server of its own for `command`, servers in the
- * process for `createServer`, or the `mcpBridge` of the instance.
+ * What answers the clients of an endpoint: the option `connect`, a server of its own for `command`, the server at `url`,
+ * servers in the process for `createServer`, or the `mcpBridge` of the instance.
  * @throws MCP_ERR_NO_SERVER, MCP_ERR_OPTION, MCP_ERR_COMMAND
  */
 export function connectSource (fastify: FastifyInstance, options: EndpointOptions): Connect {
   checkSources(options)
   if (options.connect !== undefined) return options.connect
   if (options.createServer !== undefined) return connectInProcess(fastify, options.createServer, options)
+  if (hasUrl(options)) return connectRemote(fastify, options)
   if (hasCommand(options)) {
     const bridge = createBridge(options, fastify.log)
     fastify.addHook('onClose', () => bridge.close())
@@ -33,6 +38,14 @@ export function connectInProcess<S extends InProcessServer> (fastify: FastifyIns
   return connect
 }
 
+/** A server elsewhere, which the app lets go of when it closes. @throws MCP_ERR_OPTION */
+export function connectRemote (fastify: FastifyInstance, options: RemoteOptions): Connect {
+  const { url, headers, authProvider, requestTimeout, maxMessageBytes, upstreamEra } = options
+  const remote = remoteServer({ url, headers, authProvider, requestTimeout, maxMessageBytes, era: upstreamEra, log: fastify.log })
+  fastify.addHook('onClose', () => remote.close())
+  return remote.connect
+}
+
 /** @throws MCP_ERR_OPTION when more than one is given */
 export function checkSources (options: { readonly [Name in typeof SOURCES[number]]?: EndpointOptions[Name] | undefined }): void {
   const given = SOURCES.filter(name => options[name] !== undefined)
@@ -41,4 +54,8 @@ export function checkSources (options: { readonly [Name in typeof SOURCES[number
 
 function hasCommand (options: EndpointOptions): options is EndpointOptions & StdioBridgeOptions {
   return options.command !== undefined
+}
+
+function hasUrl (options: EndpointOptions): options is EndpointOptions & RemoteOptions {
+  return options.url !== undefined
 }

@@ -1,21 +1,22 @@
-import { LogController, type FastifyPluginAsync, type FastifyServerOptions } from 'fastify'
-import { describeServer } from './banner.js'
+import { LogController, type FastifyInstance, type FastifyPluginAsync, type FastifyServerOptions } from 'fastify'
+import { describeServer, describeServers } from './banner.js'
+import { mcpServers } from './config/plugin.js'
 import { mcpProxy } from './plugin.js'
 import { checkExposure, pluginOptions } from './plugin-options.js'
-import { SettingError, settingNames, settingsFromEnvironment, settingsFromObject } from './settings.js'
+import { SettingError, settingNames, settingsFromEnvironment, settingsFromObject, type Settings } from './settings.js'
 
 /**
  * The app for fastify-cli: `fastify start node_modules/mcp-proxy/dist/app.js -- --command="tsx server.ts"`.
  * Takes the flags of the binary behind `--`, from an `options` export (`--options`), or as `MCP_PROXY_*` in the
- * environment and `.env`; the command is `--command` (and `--args`) or MCP_PROXY_COMMAND.
+ * environment and `.env`; the command is `--command` (and `--args`) or MCP_PROXY_COMMAND, or `--config` names many.
  */
 const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) => {
   checkNames(given)
   const settings = { ...settingsFromEnvironment(process.env), ...settingsFromObject(given) }
+  if (settings.connect !== undefined) throw new SettingError('--connect serves stdio, which an app has none of: use the binary')
   const command = given['command'] ?? process.env['MCP_PROXY_COMMAND']
-  if (!isCommand(command)) throw new SettingError('no command to serve: give --command="…" behind --, or MCP_PROXY_COMMAND')
-  const options = pluginOptions(settings, command)
-  await fastify.register(mcpProxy, { ...options, args: readArgs(given['args']) })
+  const service = settings.config === undefined ? serveCommand(settings, command, given['args']) : serveConfig(settings, settings.config, command)
+  await service.register(fastify)
 
   // the address is known when it is bound: until it has been judged nobody is served
   let refused: SettingError | undefined
@@ -39,14 +40,43 @@ const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) 
       }
       urls.push(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`)
     }
-    fastify.mcpBridge.start().then(() => {
-      for (const url of urls) process.stdout.write(describeServer(url, settings))
+    service.describe(fastify).then((describe) => {
+      for (const url of urls) process.stdout.write(describe(url))
     }, (err: unknown) => {
       // by default fastify-cli logs fatal errors alone: somebody who mistyped the command would read that all is well
       process.stderr.write(`mcp-proxy: the MCP server does not run; the next request tries again: ${err instanceof Error ? err.message : String(err)}\n`)
       fastify.log.error({ err }, 'the MCP server does not run; the next request tries again')
     })
   })
+}
+
+/** What the app serves. */
+interface Service {
+  readonly register: (fastify: FastifyInstance) => Promise<void>
+  /** Resolves when it is known what runs, with what to say then. */
+  readonly describe: (fastify: FastifyInstance) => Promise<(url: string) => string>
+}
+
+function serveCommand (settings: Settings, command: unknown, args: unknown): Service {
+  if (!isCommand(command)) throw new SettingError('no command to serve: give --command="…" behind --, or MCP_PROXY_COMMAND, or --config=mcp.json')
+  return {
+    register: async (fastify) => { await fastify.register(mcpProxy, { ...pluginOptions(settings, command), args: readArgs(args) }) },
+    describe: async (fastify) => {
+      await fastify.mcpBridge.start()
+      return url => describeServer(url, settings)
+    },
+  }
+}
+
+function serveConfig (settings: Settings, file: string, command: unknown): Service {
+  if (command !== undefined) throw new SettingError('--config names servers, and there is a command too: give one of them')
+  return {
+    register: async (fastify) => { await fastify.register(mcpServers, { file, settings }) },
+    describe: async (fastify) => {
+      const reports = await fastify.mcpServers.started
+      return url => describeServers(url, settings, reports)
+    },
+  }
 }
 
 /** Server options for fastify-cli's `--options`. */

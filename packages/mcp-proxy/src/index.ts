@@ -14,3 +14,8 @@ export { startSSEServer, type StartSSEServerOptions } from './start-sse-server.j
 export type { StartServerOptions, StartedServer } from './start-server.js'
 export { tapTransport, type TransportEvent, type TransportListener } from './tap-transport.js'
 export type { Verdict } from './verdict.js'
+export { remoteServer, type RemoteServer, type RemoteServerOptions } from '@mcp-proxy/remote'
+export { mergeServers, type MergeOptions, type MergedServers } from './merge/merge-servers.js'
+export { startMultiStdioServer, type MultiStdioConfig, type StartMultiStdioServerOptions } from './start-multi-stdio-server.js'
+export { ServerType, startStdioServer, type RemoteTransportOptions, type StartStdioServerOptions } from './start-stdio-server.js'
+export { serveStdio, type StdioFace, type StdioFaceOptions } from './stdio-face/stdio-face.js'

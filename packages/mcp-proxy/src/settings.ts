@@ -9,6 +9,7 @@ export const SETTINGS = {
   server: { kind: 'string', help: 'serve only this transport: sse or stream', default: 'both', value: 'KIND' },
   endpoint: { kind: 'string', help: 'path of the endpoint; of SSE where both are served', default: '/sse, /stream', value: 'PATH' },
   'user-id': { kind: 'list', help: 'ask clients for this x-user-id; may be repeated', value: 'ID' },
+  config: { kind: 'string', help: 'serve all mcpServers of this file, each at /<name>/mcp and /<name>/sse, instead of a command', value: 'FILE' },
   isolation: { kind: 'string', help: 'who shares a child: auto, shared, session, principal, request', default: 'auto', value: 'HOW' },
   'upstream-era': { kind: 'string', help: 'whether the command shakes hands: auto, legacy (it does), modern (2026-07-28)', default: 'auto', value: 'ERA' },
   'probe-timeout': { kind: 'integer', help: 'milliseconds it may take to answer whether it does', default: '5000', value: 'MS' },
@@ -43,6 +44,8 @@ export const SETTINGS = {
   'max-sessions': { kind: 'integer', help: 'sessions at once', default: '10000', value: 'N' },
   'body-limit': { kind: 'integer', help: 'bytes of the largest request', default: '10485760', value: 'BYTES' },
   'max-message-bytes': { kind: 'integer', help: 'bytes of the largest message of the command', default: '67108864', value: 'BYTES' },
+  connect: { kind: 'string', help: 'serve the MCP server at this URL over stdio, instead of a command over HTTP', value: 'URL' },
+  header: { kind: 'list', help: 'with --connect: header to send, as "name: value"; may be repeated, better as MCP_PROXY_HEADER', value: 'HEADER' },
   debug: { kind: 'boolean', help: 'log requests and details' },
 } as const
 
@@ -68,9 +71,14 @@ export function settingsFromEnvironment (environment: NodeJS.ProcessEnv): Settin
     const value = environment[variable]
     // an empty variable is one that is not set; but a credential that came out empty must not let everybody in
     if (value === '' && name === 'user-id') throw new SettingError('MCP_PROXY_USER_ID is empty: set it, or do not pass it')
-    if (value !== undefined && value !== '') assign(settings, name, SETTINGS[name].kind === 'list' ? value.split(',') : value, variable)
+    if (value !== undefined && value !== '') assign(settings, name, SETTINGS[name].kind === 'list' ? splitList(name, value) : value, variable)
   }
   return settings
+}
+
+/** Values of headers have commas of their own: there is one on each line. */
+function splitList (name: SettingName, value: string): string[] {
+  return name === 'header' ? value.split(/\r?\n/).filter(line => line.trim() !== '') : value.split(',')
 }
 
 /**

@@ -21,7 +21,8 @@ t.test('a value stands behind its flag, behind =, or at the letter', async (t) =
 })
 
 t.test('every flag can be given, and again as a variable', async (t) => {
-  for (const name of settingNames()) {
+  const insteadOfCommand = ['config', 'connect', 'header']
+  for (const name of settingNames().filter(name => !insteadOfCommand.includes(name))) {
     const { kind } = SETTINGS[name]
     const [given, expected] = kind === 'boolean' ? ['', true] : kind === 'integer' ? ['7', 7] : kind === 'list' ? ['seven', ['seven']] : ['seven', 'seven']
     const flag = kind === 'boolean' ? `--${name}` : `--${name}=${given}`
@@ -29,6 +30,16 @@ t.test('every flag can be given, and again as a variable', async (t) => {
     const variable = `MCP_PROXY_${name.toUpperCase().replaceAll('-', '_')}`
     t.same(serving(['x'], { [variable]: given === '' ? 'true' : given }), { settings: { [name]: expected }, command: ['x'] }, variable)
   }
+})
+
+t.test('--connect takes the place of a command, with headers of which a variable has one on each line', async (t) => {
+  const url = 'https://example.com/mcp'
+  t.same(readArguments(['--connect', url, '--header', 'a: 1, 2', '--header', 'b: 3', '--request-timeout', '7'], {}), { action: 'connect', url, settings: { connect: url, header: ['a: 1, 2', 'b: 3'], 'request-timeout': 7 } })
+  t.same(readArguments([], { MCP_PROXY_CONNECT: url, MCP_PROXY_HEADER: 'a: 1, 2\nb: 3\n', MCP_PROXY_PORT: '1' }), { action: 'connect', url, settings: { connect: url, header: ['a: 1, 2', 'b: 3'], port: 1 } })
+  t.throws(() => readArguments(['--connect', url, 'node', 'server.js'], {}), /--connect and a command are both given/)
+  t.throws(() => readArguments([], {}), /no command to serve: .*--connect URL/)
+  t.throws(() => readArguments(['--header', 'a: 1', 'node'], {}), /--header is about the server of --connect/)
+  for (const flag of ['--port=1', '--host=0.0.0.0', '--server=sse', '--endpoint=/x', '--user-id=ada']) t.throws(() => readArguments(['--connect', url, flag], {}), /is about serving over HTTP/)
 })
 
 t.test('a list is repeated as a flag and has commas as a variable', async (t) => {
@@ -56,6 +67,17 @@ t.test('from its first word on everything belongs to the command, with and witho
     [['--cwd', 'dir', 'a b', '', '--x= y'], { cwd: 'dir' }, ['a b', '', '--x= y']],
   ]
   for (const [argv, settings, command] of cases) t.same(serving(argv), { settings, command }, argv.join(' '))
+})
+
+t.test('a configuration stands for a command, and not beside one', async (t) => {
+  for (const [argv, environment] of [[['--config', 'mcp.json', '--port', '2'], {}], [['--port', '2'], { MCP_PROXY_CONFIG: 'mcp.json' }]] as const) {
+    t.same(readArguments(argv, environment), { action: 'serveConfig', settings: { config: 'mcp.json', port: 2 }, config: 'mcp.json' })
+    t.throws(() => readArguments([...argv, 'node', 'x'], environment), { name: 'SettingError', message: '--config (MCP_PROXY_CONFIG) names servers, and "node" is a command: give one of them' })
+  }
+})
+
+t.test('stdio is served from a URL, or HTTP from a configuration', async (t) => {
+  t.throws(() => readArguments(['--config', 'mcp.json', '--connect', 'http://x'], {}), { name: 'SettingError', message: '--config is about serving over HTTP: with --connect stdio is served' })
 })
 
 t.test('help and version ask for no command and mind no variable', async (t) => {

@@ -26,9 +26,11 @@ const table = {
   MCP_ERR_PARAMS: [400, -32602, 'Invalid params: %s'],
   MCP_ERR_INPUT: [400, -32603, 'The client has not given the input that %s asks for: %s'],
   MCP_ERR_INPUT_ROUNDS: [502, -32603, 'The server has asked for input %d times for one request: no more'],
+  MCP_ERR_SERVER_NOT_FOUND: [404, -32600, 'There is no server %s here'],
 
   // sessions
   MCP_ERR_SESSION_REQUIRED: [400, -32600, 'A session id is required in %s: initialize first'],
+  MCP_ERR_NOT_INITIALIZED: [400, -32600, 'The first request must be "initialize"'],
   MCP_ERR_SESSION_INITIALIZED: [400, -32600, 'This session is already initialized'],
   MCP_ERR_SESSION_NOT_FOUND: [404, -32001, 'There is no such session: initialize again'],
   MCP_ERR_SESSION_ENDED: [404, -32000, 'The session has ended'],
@@ -59,10 +61,19 @@ const table = {
   MCP_ERR_CREATE_SERVER: [502, -32000, 'The MCP server %s could not be made'],
   MCP_ERR_CALLBACK: [500, -32603, '%s cannot be answered: this server is shared and the proxy cannot tell which client is meant. Use isolation "auto" or "session"'],
 
+  // the server at a URL
+  MCP_ERR_REMOTE_UNREACHABLE: [502, -32000, 'The MCP server %s cannot be reached: %s'],
+  MCP_ERR_REMOTE_UNAUTHORIZED: [502, -32000, 'The MCP server %s wants other credentials: %s'],
+  MCP_ERR_REMOTE_STATUS: [502, -32000, 'The MCP server %s has answered with HTTP status %d'],
+  MCP_ERR_REMOTE_PROTOCOL: [502, -32603, 'What answers as %s is no MCP server: %s'],
+  MCP_ERR_REMOTE_ENDED: [502, -32000, 'The MCP server %s has ended the connection before its answer'],
+  MCP_ERR_REMOTE_MESSAGE_SIZE: [502, -32603, 'A message of the MCP server %s is larger than the limit of %d bytes'],
+
   // options, at start
   MCP_ERR_OPTION: [500, -32603, 'Option %s must be %s, not %s'],
+  MCP_ERR_STDIO_IN_USE: [500, -32603, 'Configuration %d needs a stdin and a stdout of its own: a process has one of each, and another configuration has it'],
   MCP_ERR_COMMAND: [500, -32603, 'The command line cannot be split: %s'],
-  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command" or "createServer", or register @mcp-proxy/stdio-bridge first'],
+  MCP_ERR_NO_SERVER: [500, -32603, 'Nothing to serve: give the option "command", "url" or "createServer", or register @mcp-proxy/stdio-bridge first'],
 } as const
 
 /** The name of an error in the table. */

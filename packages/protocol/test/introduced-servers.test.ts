@@ -13,7 +13,7 @@ class Legacy {
     transport.onmessage = (message) => {
       this.heard.push(message)
       const { kind, method, rawId = '' } = message
-      if (method === 'initialize') this.say(refuses ? { id: message.id, error: { code: -1, message: 'go away' } } : { id: message.id, result: { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 'l', version: '1' } } })
+      if (method === 'initialize') this.say(refuses ? { id: message.id, error: { code: -1, message: 'go away' } } : { id: message.id, result: { protocolVersion: '2025-11-25', capabilities: { resources: { subscribe: true } }, serverInfo: { name: 'l', version: '1' } } })
       else if (method === 'ask') this.say({ id: 's', method: 'roots/list' })
       else if (kind === 'request' && method !== 'silent') this.say({ id: JSON.parse(rawId) as string, result: { method } })
     }
@@ -53,6 +53,19 @@ t.test('a request is served by a server that was shaken hands with, and the next
   t.strictSame(servers.map(({ heard }) => heard.map(({ method }) => method)), [['initialize', 'notifications/initialized', 'x/one', 'x/two']])
   await source.close()
   t.ok(servers[0]?.closed)
+})
+
+t.test('one that has subscribed to something does not serve the next', async (t) => {
+  const { servers, client } = setUp()
+  const one = client()
+  one.ask(1, 'subscriptions/listen', { notifications: { resourceSubscriptions: ['x://y'] } })
+  await until(() => one.messages.some(({ method }) => method === 'notifications/subscriptions/acknowledged'))
+  t.ok(servers[0]?.heard.some(({ method }) => method === 'resources/subscribe'))
+  one.notify('notifications/cancelled', { requestId: 1 })
+  await until(() => servers[0]?.closed === true)
+  one.ask(2, 'x')
+  await answered(one, 2)
+  t.equal(servers.length, 2)
 })
 
 t.test('users, and clients that can be asked something else, have servers of their own', async (t) => {

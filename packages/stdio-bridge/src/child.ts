@@ -169,7 +169,9 @@ export class Child {
   }
 
   #watchExit (child: ChildProcess, handler: ChildHandler): void {
-    child.on('error', (error: NodeJS.ErrnoException) => {
+    child.on('error', (error: NodeJS.ErrnoException & { spawnargs?: unknown }) => {
+      // the arguments, which may hold keys, must not get into a log with the error
+      delete error.spawnargs
       // with a pid it is about a signal that could not be sent: the exit is yet to come
       if (this.pid === undefined) this.#report({ code: null, signal: null, error: explain(error, this.#settings.cwd) }, handler)
     })

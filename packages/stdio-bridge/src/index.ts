@@ -24,6 +24,7 @@ export default mcpStdioBridge
 export { createBridge, type BridgeStatus, type McpBridge } from './bridge.js'
 export { DIAGNOSTICS_CHANNEL, type BridgeEventMap, type BridgeEvents } from './events.js'
 export { splitCommandLine } from './command-line.js'
+export { LineReader, type LineHandler } from './line-reader.js'
 export { SAFE_VARIABLES } from './environment.js'
 export {
   DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_REQUEST_TIMEOUT, DEFAULT_START_TIMEOUT, DEFAULT_STOP_TIMEOUT, ISOLATIONS,

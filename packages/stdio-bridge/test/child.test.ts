@@ -215,3 +215,10 @@ t.test('a child sees the environment and the arguments that it was given', async
   // tap adds variables of its own to whatever is spawned
   t.same([env['OWN'], env['HOME'], env['PATH']], ['yes', undefined, undefined])
 })
+
+t.test('an error of a start does not carry the arguments, which may hold keys', async (t) => {
+  const { exit } = run(t, { command: ['no-such-command', '--key', 'secret-key'] })
+  const { error } = await exit
+  t.match(error, { code: 'ENOENT' })
+  t.notMatch(JSON.stringify({ ...error }), 'secret-key')
+})

@@ -1,6 +1,6 @@
-import { findSpan, foldName, mcpError, scanObject, type CodedError, type Message } from '@mcp-proxy/protocol'
+import { decodeHeaderValue, findSpan, foldName, mcpError, scanObject, type CodedError, type Message } from '@mcp-proxy/protocol'
 import type { FastifyRequest } from 'fastify'
-import { decodeHeaderValue, singleHeader } from './header-value.js'
+import { singleHeader } from './single-header.js'
 import { PROTOCOL_VERSION } from './headers.js'
 
 /** What `Mcp-Name` repeats, by method (2026-07-28, "Streamable HTTP", Standard Request Headers). */

@@ -1,7 +1,7 @@
-import { CLIENT_CAPABILITIES_KEY, LATEST_MODERN_REVISION, Message, PROTOCOL_VERSION_KEY, isObject, type Connect, type ConnectContext, type FastifyBaseLogger } from '@mcp-proxy/protocol'
+import { CLIENT_CAPABILITIES_KEY, LATEST_MODERN_REVISION, Message, PROTOCOL_VERSION_KEY, isObject, readParamHeaders, type Connect, type ConnectContext, type FastifyBaseLogger, type ParamHeader } from '@mcp-proxy/protocol'
 import type { FastifyRequest } from 'fastify'
 import { ask } from './ask.js'
-import { findParamMismatch, readParamHeaders, type ParamHeader } from './mcp-param.js'
+import { findParamMismatch } from './mcp-param.js'
 
 /** Tools whose parameters are repeated in headers, by name. */
 type Tools = ReadonlyMap<string, readonly ParamHeader[]>
@@ -115,7 +115,8 @@ async function listTools (connect: Connect, context: ConnectContext, signal: Abo
     if (!Array.isArray(result?.['tools'])) return undefined
     for (const tool of result['tools'] as unknown[]) {
       if (!isObject(tool) || typeof tool['name'] !== 'string') continue
-      const params = readParamHeaders(tool['inputSchema'])
+      // none where an annotation is invalid: clients leave such a tool out
+      const params = readParamHeaders(tool['inputSchema']) ?? []
       if (params.length > 0) tools.set(tool['name'], params)
     }
     const { nextCursor } = result

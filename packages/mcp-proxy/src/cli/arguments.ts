@@ -4,7 +4,12 @@ import { SETTINGS, SettingError, assign, settingNames, settingsFromEnvironment, 
 /** What a command line asks for. */
 export type Invocation =
   | { readonly action: 'help' | 'version' }
+  | { readonly action: 'connect', readonly settings: Settings, readonly url: string }
   | { readonly action: 'serve', readonly settings: Settings, readonly command: readonly string[] }
+  | { readonly action: 'serveConfig', readonly settings: Settings, readonly config: string }
+
+/** Flags by which somebody shows that stdio is not what is meant. */
+const ABOUT_HTTP = ['port', 'host', 'server', 'endpoint', 'config', 'user-id'] as const
 
 /**
  * Reads the command line. The proxy's own flags stand before the command; from its first word on everything belongs to
@@ -24,7 +29,17 @@ export function readArguments (argv: readonly string[], environment: NodeJS.Proc
   if (values['version'] === true) return { action: 'version' }
   const settings = settingsFromEnvironment(environment)
   for (const name of settingNames()) if (values[name] !== undefined) assign(settings, name, values[name])
-  if (command.length === 0) throw new SettingError('no command to serve: mcp-proxy [flags] command [arguments]')
+  const { connect, config } = settings
+  if (connect !== undefined) {
+    if (command.length > 0) throw new SettingError('--connect and a command are both given: either serves, --connect the server at a URL over stdio, a command over HTTP')
+    const useless = ABOUT_HTTP.find(name => values[name] !== undefined)
+    if (useless !== undefined) throw new SettingError(`--${useless} is about serving over HTTP: with --connect stdio is served`)
+    return { action: 'connect', settings, url: connect }
+  }
+  if (settings.header !== undefined) throw new SettingError('--header is about the server of --connect, which is not given')
+  if (config !== undefined && command.length > 0) throw new SettingError(`--config (MCP_PROXY_CONFIG) names servers, and ${JSON.stringify(command[0])} is a command: give one of them`)
+  if (config !== undefined) return { action: 'serveConfig', settings, config }
+  if (command.length === 0) throw new SettingError('no command to serve: mcp-proxy [flags] command [arguments], or mcp-proxy --config mcp.json, or mcp-proxy --connect URL')
   return { action: 'serve', settings, command }
 }
 

@@ -24,9 +24,21 @@ async function run (): Promise<void> {
     case 'help':
       process.stdout.write((await import('./help.js')).helpText())
       return
+    case 'connect':
+      keepCompiledCode()
+      await (await import('./connect.js')).connect(invocation.settings, invocation.url)
+      return
     case 'serve':
-      // Node 22.8 and later keep compiled code between runs
-      if ('enableCompileCache' in module && typeof module.enableCompileCache === 'function') module.enableCompileCache()
-      await (await import('./serve.js')).serve(invocation.settings, invocation.command)
+      keepCompiledCode()
+      await (await import('./serve.js')).serveCommand(invocation.settings, invocation.command)
+      return
+    case 'serveConfig':
+      keepCompiledCode()
+      await (await import('./serve.js')).serveConfig(invocation.settings, invocation.config)
   }
+}
+
+/** Node 22.8 and later keep compiled code between runs. */
+function keepCompiledCode (): void {
+  if ('enableCompileCache' in module && typeof module.enableCompileCache === 'function') module.enableCompileCache()
 }

@@ -1,6 +1,7 @@
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
-import { describeServer } from '../banner.js'
+import { describeFailures, describeServer, describeServers } from '../banner.js'
+import { mcpServers } from '../config/plugin.js'
 import { mcpProxy } from '../plugin.js'
 import { checkExposure, pluginOptions } from '../plugin-options.js'
 import { SettingError, type Settings } from '../settings.js'
@@ -16,8 +17,36 @@ const DEFAULT_HOST = '127.0.0.1'
  */
 const SAME_SIGNAL = 300
 
-/** Runs the binary: starts the command and the HTTP server, says where it is, and ends both on a signal. */
-export async function serve (settings: Settings, command: readonly string[]): Promise<void> {
+/** Runs the binary for one command: starts it and the HTTP server, says where it is, and ends both on a signal. */
+export async function serveCommand (settings: Settings, command: readonly string[]): Promise<void> {
+  await run(settings, {
+    register: async (app) => { await app.register(mcpProxy, pluginOptions(settings, command)) },
+    start: async (app, failed) => {
+      await app.mcpBridge.start().catch((error: unknown) => failed(error, EXIT.command))
+      return address => describeServer(address, settings)
+    },
+  })
+}
+
+/** The same for all servers of a configuration: those that fail keep none of the others from being served. */
+export async function serveConfig (settings: Settings, file: string): Promise<void> {
+  await run(settings, {
+    register: async (app) => { await app.register(mcpServers, { file, settings }) },
+    start: async (app, failed) => {
+      const reports = await app.mcpServers.started
+      if (reports.length > 0 && reports.every(({ error }) => error !== undefined)) await failed(new Error(`none of the servers of ${file} runs\n${describeFailures(reports)}`), EXIT.command)
+      return address => describeServers(address, settings, reports)
+    },
+  })
+}
+
+interface Service {
+  readonly register: (app: FastifyInstance) => Promise<void>
+  /** Resolves when it is known what runs, with what to say then. */
+  readonly start: (app: FastifyInstance, failed: Ending['failed']) => Promise<(address: string) => string>
+}
+
+async function run (settings: Settings, { register, start }: Service): Promise<void> {
   const { port = DEFAULT_PORT, host = DEFAULT_HOST, debug = false } = settings
   // stdout is for people: it says where the server is. Logs are JSON lines on stderr.
   const logger: FastifyBaseLogger = pino({ level: debug ? 'debug' : 'info' }, pino.destination({ dest: 2, sync: true }))
@@ -30,7 +59,7 @@ export async function serve (settings: Settings, command: readonly string[]): Pr
   const ending = endingOf(app)
   try {
     checkExposure(host, settings)
-    await app.register(mcpProxy, pluginOptions(settings, command))
+    await register(app)
     await app.ready()
   } catch (error) {
     await ending.failed(error, isUsage(error) ? EXIT.usage : EXIT.unexpected)
@@ -40,11 +69,11 @@ export async function serve (settings: Settings, command: readonly string[]): Pr
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
   if (settings['exit-with-parent'] === true) watchParent(stop)
   // whichever fails first ends it: a port in use need not wait for a slow command
-  const [address] = await Promise.all([
+  const [address, describe] = await Promise.all([
     app.listen({ port, host }).catch((error: unknown) => failed(error, EXIT.listen)),
-    app.mcpBridge.start().catch((error: unknown) => failed(error, EXIT.command)),
+    start(app, failed),
   ])
-  if (typeof address === 'string') process.stdout.write(describeServer(address, settings))
+  if (typeof address === 'string') process.stdout.write(describe(address))
 }
 
 function explain (error: unknown): string {

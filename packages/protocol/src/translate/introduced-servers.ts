@@ -138,6 +138,8 @@ export class IntroducedServers implements LegacySource {
     }
     party.onmessage = (message) => {
       if (message.kind === 'request') open.add(message.rawId as string)
+      // it would go on telling the next client what this one has asked for
+      if (message.method === 'resources/subscribe') clean = false
       server.transport.onmessage?.(message)
     }
     for (const message of server.early.splice(0)) void server.party.send(message)

@@ -1,0 +1,84 @@
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { remoteServer } from '@mcp-proxy/remote'
+import { checkServer } from '../check-server.js'
+import { mcpProxy, registerEndpoints } from '../plugin.js'
+import type { Settings } from '../settings.js'
+import type { ServerEntry } from './entry.js'
+import { commandOptions, endpointsOptions, remoteOptions } from './server-options.js'
+
+export interface ServedOptions {
+  readonly name: string
+  readonly entry: ServerEntry
+  /** The settings of all servers. */
+  readonly settings: Settings
+  /** What stands before the name in the paths of the endpoints. */
+  readonly prefix: string
+  readonly log: FastifyBaseLogger
+}
+
+/**
+ * One server of a configuration, with its endpoints. They are an app of its own that listens nowhere: routes of Fastify
+ * cannot be taken away, an app can be closed, and its sessions and children end in the order in which any app's do.
+ */
+export class Served {
+  readonly name: string
+  readonly #app: FastifyInstance
+  readonly #start: () => Promise<void>
+  #closing: Promise<void> | undefined
+
+  private constructor (name: string, app: FastifyInstance, start: () => Promise<void>) {
+    this.name = name
+    this.#app = app
+    this.#start = start
+  }
+
+  /** Starts no process and opens no connection. @throws SettingError, MCP_ERR_OPTION */
+  static async open ({ name, entry, settings, prefix, log }: ServedOptions): Promise<Served> {
+    const app = Fastify({
+      loggerInstance: log.child({ mcpServer: name }),
+      logController: new LogController({ disableRequestLogging: settings.debug !== true }),
+      // as for any app of the binary: answers that open calls wait for are let in while it closes
+      return503OnClosing: false,
+    })
+    let start = async (): Promise<void> => {}
+    try {
+      await app.register(async (scope) => { start = await register(scope, name, entry, settings) }, { prefix: `${prefix}/${name}` })
+      await app.ready()
+    } catch (error) {
+      await app.close()
+      throw error
+    }
+    return new Served(name, app, start)
+  }
+
+  /** Answers a request below the server's name. */
+  route (request: IncomingMessage, response: ServerResponse): void {
+    this.#app.routing(request, response)
+  }
+
+  /** Finds out now whether the server works. @throws CodedError */
+  async start (): Promise<void> {
+    if (this.#closing === undefined) await this.#start()
+  }
+
+  get closed (): boolean { return this.#closing !== undefined }
+
+  /** Lets open calls finish, ends sessions, then the children. Harmless when called twice. */
+  async close (): Promise<void> {
+    await (this.#closing ??= Promise.resolve(this.#app.close()))
+  }
+}
+
+/** Declares the endpoints of a server; returns what starts it. */
+async function register (scope: FastifyInstance, name: string, entry: ServerEntry, settings: Settings): Promise<() => Promise<void>> {
+  if (entry.kind === 'command') {
+    await scope.register(mcpProxy, commandOptions(name, entry, settings))
+    return () => scope.mcpBridge.start()
+  }
+  const { log } = scope
+  const remote = remoteServer({ ...remoteOptions(name, entry, settings), log })
+  scope.addHook('onClose', () => remote.close())
+  await registerEndpoints(scope, { ...endpointsOptions(entry, settings), connect: remote.connect })
+  return () => checkServer(name, remote.connect, { log, timeout: settings['start-timeout'] })
+}

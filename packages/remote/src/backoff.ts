@@ -1,0 +1,40 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { DEFAULT_RECONNECT } from './options.js'
+
+/** Milliseconds of the longest pause that a server can ask for. */
+const MAX_RETRY = 300_000
+
+/** Pauses between attempts: each twice as long as the one before, with some chance in it, so that clients do not come all at once. */
+export class Backoff {
+  readonly #options: typeof DEFAULT_RECONNECT
+  #attempts = 0
+  #retry: number | undefined
+
+  constructor (options: typeof DEFAULT_RECONNECT) {
+    this.#options = options
+  }
+
+  /** How long the server wants its clients to wait (event stream field `retry`), which they then have to. */
+  obey (milliseconds: number): void {
+    this.#retry = Math.min(milliseconds, MAX_RETRY)
+  }
+
+  /** An attempt has succeeded. */
+  reset (): void {
+    this.#attempts = 0
+  }
+
+  /** Waits for the next attempt; `false` when there is to be none. */
+  async pause (signal: AbortSignal): Promise<boolean> {
+    const { delay, maxDelay, maxRetries } = this.#options
+    if (signal.aborted || this.#attempts >= maxRetries) return false
+    const first = this.#retry ?? delay
+    const pause = Math.min(first * 2 ** this.#attempts++, Math.max(maxDelay, first))
+    try {
+      await wait(pause * (1 + Math.random() / 2), undefined, { signal, ref: false })
+      return true
+    } catch {
+      return false
+    }
+  }
+}

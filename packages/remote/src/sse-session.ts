@@ -1,0 +1,259 @@
+import { CANCELLED_ID, Message, idKey, mcpError, type CodedError } from '@mcp-proxy/protocol'
+import { mediaType, readEvents, readMessages, type StreamEvent } from './answer.js'
+import { Backoff } from './backoff.js'
+import { Calls, cancellation, type Call } from './calls.js'
+import { isCoded } from './coded.js'
+import { discard, type Http } from './http.js'
+import { Outbox } from './outbox.js'
+import { changes, type SessionMemory } from './session-memory.js'
+import { post, readRefusal, refusalError } from './stream-request.js'
+import type { Party } from './party.js'
+import type { RemoteSettings } from './options.js'
+
+export interface SseSessionOptions {
+  readonly http: Http
+  readonly party: Party
+  readonly settings: RemoteSettings
+  readonly memory: SessionMemory
+  /** The server has said where it takes messages: it speaks HTTP+SSE. */
+  readonly onsse: () => void
+  /** There never was a stream; whoever waited was told so. */
+  readonly onabsent: () => void
+}
+
+/** A session of one party over HTTP+SSE (2024-11-05): one stream brings all that the server says. */
+export class SseSession {
+  readonly #options: SseSessionOptions
+  readonly #party: Party
+  readonly #calls: Calls
+  readonly #outbox: Outbox
+  readonly #end = new AbortController()
+  #stream: AbortController | undefined
+  /** Where messages go, while the stream is open. */
+  #endpoint: URL | undefined
+  /** The party has shaken hands on an earlier stream. */
+  #introduced = false
+  /** What the open stream is to answer. */
+  readonly #sent = new Set<Call>()
+  /** Messages that were sent again on another stream. */
+  readonly #repeated = new WeakSet<Message>()
+
+  constructor (options: SseSessionOptions) {
+    this.#options = options
+    this.#party = options.party
+    this.#calls = new Calls({ party: options.party, settings: options.settings, ontimeout: call => this.#cancel(call) })
+    this.#outbox = new Outbox({
+      send: message => this.#send(message),
+      blocks: ({ kind, method }) => kind !== 'request' || method === 'initialize',
+      ondrop: message => this.#drop(message),
+    })
+    this.#outbox.hold()
+  }
+
+  receive (message: Message): void {
+    if (message.kind === 'request' && this.#calls.open(message) === undefined) return
+    this.#options.memory.note(message)
+    if (message.method === 'notifications/cancelled') this.#withdraw(message)
+    this.#outbox.add(message)
+    this.#ensure()
+  }
+
+  async close (): Promise<void> {
+    if (this.#end.signal.aborted) return
+    this.#end.abort()
+    this.#party.leave()
+    this.#outbox.take()
+    this.#calls.stop()
+    this.#stream?.abort()
+  }
+
+  #ensure (): void {
+    if (this.#stream !== undefined || this.#end.signal.aborted) return
+    this.#stream = new AbortController()
+    void this.#run().finally(() => {
+      this.#stream = undefined
+      // somebody may have answered an error at once
+      if (this.#outbox.size > 0) this.#ensure()
+    })
+  }
+
+  async #run (): Promise<void> {
+    const { settings, onabsent } = this.#options
+    const backoff = new Backoff(settings.reconnect)
+    do {
+      const stream = new AbortController()
+      const since = Date.now()
+      this.#stream = stream
+      const error = await this.#read(AbortSignal.any([stream.signal, this.#end.signal]), backoff).then(() => this.#ended(), (cause: unknown) => isCoded(cause) ? cause : this.#ended(cause))
+      this.#endpoint = undefined
+      this.#outbox.hold()
+      if (this.#end.signal.aborted) return
+      if (Date.now() - since > settings.reconnect.maxDelay) backoff.reset()
+      settings.log.debug({ err: error, server: settings.name }, 'the stream is lost')
+      this.#failSent(error)
+      if (!this.#introduced) {
+        onabsent()
+        this.#failAll(error)
+        return
+      }
+      // what waits for a stream that cannot be had is told so, instead of waiting for the next attempt
+      if (error.code !== 'MCP_ERR_REMOTE_ENDED') this.#failAll(error)
+    } while (await backoff.pause(this.#end.signal))
+    if (this.#end.signal.aborted) return
+    settings.log.warn({ server: settings.name }, 'the stream cannot be opened again: the next message tries it')
+    this.#failAll(this.#ended())
+  }
+
+  async #read (signal: AbortSignal, backoff: Backoff): Promise<void> {
+    const { http, settings } = this.#options
+    const response = await http.send(this.#party.context, { method: 'GET', headers: { accept: 'text/event-stream' }, signal })
+    if (!response.ok) throw refusalError(await readRefusal(response, settings), settings)
+    if (mediaType(response) !== 'text/event-stream') {
+      await discard(response)
+      throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'neither its POST nor its GET is one of MCP')
+    }
+    for await (const event of readEvents(response, settings, milliseconds => backoff.obey(milliseconds))) {
+      if (event.event === 'endpoint') this.#open(event.data, response.url)
+      else if (event.data !== '' && (event.event === undefined || event.event === 'message')) {
+        backoff.reset()
+        await this.#heard(event)
+      }
+    }
+  }
+
+  /** @throws MCP_ERR_REMOTE_PROTOCOL */
+  #open (place: string, base: string): void {
+    const { settings, onsse } = this.#options
+    if (this.#endpoint !== undefined) return
+    let endpoint: URL
+    try {
+      endpoint = new URL(place, base === '' ? settings.url : base)
+    } catch {
+      throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'it names no endpoint')
+    }
+    // what is sent there, credentials with it, is for this server
+    if (endpoint.origin !== settings.url.origin) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, `its endpoint is at ${endpoint.origin}`)
+    endpoint.hash = ''
+    this.#endpoint = endpoint
+    onsse()
+    if (!this.#introduced) this.#outbox.release()
+    else void this.#reintroduce(endpoint)
+  }
+
+  /** Says what the server knew before the stream was lost. */
+  async #reintroduce (endpoint: URL): Promise<void> {
+    const { memory, settings } = this.#options
+    const { initialize } = memory
+    try {
+      if (initialize === undefined) throw this.#ended()
+      const answer = await this.#ask(rawId => initialize.rewrite(rawId))
+      if (answer.failed) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'it refuses another session')
+      await this.#send(Message.notification('notifications/initialized'))
+      for (const request of memory.repeat()) await this.#ask(rawId => request.rewrite(rawId)).catch(() => {})
+      // lost again meanwhile
+      if (this.#endpoint !== endpoint) return
+      this.#outbox.release()
+      for (const news of changes(answer)) void this.#party.tell(news)
+    } catch (err) {
+      settings.log.debug({ err, server: settings.name }, 'the handshake could not be repeated')
+      if (this.#endpoint === endpoint) this.#stream?.abort()
+    }
+  }
+
+  /** Sends one; an error reaches whoever waits for its answer. */
+  async #send (message: Message): Promise<void> {
+    const call = message.kind === 'request' ? this.#calls.get(message.rawId as string) : undefined
+    if (message.kind === 'request' && call?.message !== message) return
+    if (call !== undefined) this.#sent.add(call)
+    try {
+      await this.#post(message, call)
+    } catch (error) {
+      if (call !== undefined) this.#calls.fail(call, isCoded(error) ? error : this.#ended(error))
+      else if (!this.#end.signal.aborted) this.#options.settings.log.debug({ err: error, server: this.#options.settings.name, method: message.method }, 'a message has not reached the server')
+    }
+  }
+
+  async #post (message: Message, call: Call | undefined): Promise<void> {
+    const { http, party, settings } = this.#options
+    const url = this.#endpoint
+    if (url === undefined) throw this.#ended()
+    const response = await post(http, party.context, message, {}, call?.controller.signal ?? this.#end.signal, url)
+    if (response.ok) {
+      await discard(response)
+      return
+    }
+    const refusal = await readRefusal(response, settings)
+    if (refusal.status === 404 && this.#introduced && call?.own === undefined && !this.#repeated.has(message)) {
+      // forgotten, which the stream need not show: on another the message is sent once more
+      this.#repeated.add(message)
+      if (call !== undefined) this.#sent.delete(call)
+      this.#outbox.hold()
+      this.#outbox.unshift(message)
+      if (this.#endpoint === url) this.#stream?.abort()
+      return
+    }
+    if (call === undefined) throw refusalError(refusal, settings)
+    if (refusal.message === undefined) throw refusalError(refusal, settings)
+    await this.#answer(call, readMessages(refusal.message.edit([], { id: call.rawId }).bytes)[0] ?? refusal.message)
+  }
+
+  async #heard ({ data }: StreamEvent): Promise<void> {
+    for (const message of readMessages(Buffer.from(data))) {
+      if (message.kind !== 'response') {
+        await this.#party.tell(message)
+        continue
+      }
+      const call = this.#calls.get(message.rawId ?? '')
+      if (call === undefined) this.#options.settings.log.debug({ server: this.#options.settings.name }, 'dropped an answer to no open call')
+      else await this.#answer(call, message)
+    }
+  }
+
+  async #answer (call: Call, message: Message): Promise<void> {
+    this.#calls.take(call.rawId)
+    this.#sent.delete(call)
+    if (call.message.method === 'initialize' && !message.failed) this.#introduced = true
+    if (call.own === undefined) await this.#party.tell(message)
+    else call.own.resolve(message)
+  }
+
+  #ask (make: (rawId: string) => Message): Promise<Message> {
+    return new Promise((resolve, reject) => { void this.#send(this.#calls.openOwn(make, { resolve, reject }).message) })
+  }
+
+  /** Those that the lost stream was to answer. */
+  #failSent (error: CodedError): void {
+    for (const call of this.#sent) {
+      this.#calls.fail(call, error)
+      call.controller.abort()
+    }
+    this.#sent.clear()
+  }
+
+  #failAll (error: CodedError): void {
+    this.#outbox.take()
+    for (const call of this.#calls.values()) this.#calls.fail(call, error)
+  }
+
+  #withdraw (notification: Message): void {
+    const call = this.#calls.get(idKey(notification.raw(CANCELLED_ID) ?? '') ?? '')
+    if (call === undefined || call.own !== undefined || call.message.method === 'initialize') return
+    this.#calls.take(call.rawId)
+    this.#sent.delete(call)
+  }
+
+  #cancel (call: Call): void {
+    this.#sent.delete(call)
+    if (call.message.method === 'initialize') return
+    this.#outbox.add(cancellation(call))
+  }
+
+  #drop (message: Message): void {
+    const call = message.kind === 'request' ? this.#calls.get(message.rawId as string) : undefined
+    if (call !== undefined) this.#calls.fail(call, mcpError('MCP_ERR_CHILD_BUSY', this.#options.settings.name))
+  }
+
+  #ended (cause?: unknown): CodedError {
+    return mcpError('MCP_ERR_REMOTE_ENDED', this.#options.settings.name, { cause })
+  }
+}

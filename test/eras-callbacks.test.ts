@@ -49,5 +49,5 @@ const FEATURES: ReadonlyMap<string, Feature> = new Map<string, Feature>([
   }],
 ])
 
-t.setTimeout(60_000)
+t.setTimeout(110_000)
 await lookAtAll(t, FEATURES, { capabilities: EVERYTHING, answers: ANSWERS })

@@ -70,5 +70,5 @@ function logs ({ wire }: OpenClient, label: string): unknown[] {
   return wire.notified('notifications/message').map(({ params }) => String(params?.['data'])).filter(data => data.startsWith(`${label} `))
 }
 
-t.setTimeout(60_000)
+t.setTimeout(110_000)
 await lookAtAll(t, FEATURES)

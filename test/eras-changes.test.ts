@@ -62,5 +62,5 @@ function subscriptionOf (params: Record<string, unknown> | undefined): unknown {
   return (params?.['_meta'] as Record<string, unknown> | undefined)?.['io.modelcontextprotocol/subscriptionId']
 }
 
-t.setTimeout(60_000)
+t.setTimeout(110_000)
 await lookAtAll(t, FEATURES)

@@ -53,7 +53,11 @@ export async function * readEvents ({ body }: Response, { name, maxMessageBytes 
   const events: StreamEvent[] = []
   let tooLarge = false
   const parser = createParser({
-    onEvent: event => events.push(event),
+    onEvent: (event) => {
+      // one that came whole was never kept
+      if (event.data.length > maxMessageBytes) tooLarge = true
+      else events.push(event)
+    },
     onRetry: onretry,
     onError: (error) => { tooLarge ||= error.type === 'max-buffer-size-exceeded' },
     maxBufferSize: maxMessageBytes,

@@ -9,6 +9,7 @@ export class Backoff {
   readonly #options: typeof DEFAULT_RECONNECT
   #attempts = 0
   #retry: number | undefined
+  #since: number | undefined
 
   constructor (options: typeof DEFAULT_RECONNECT) {
     this.#options = options
@@ -19,6 +20,11 @@ export class Backoff {
     this.#retry = Math.min(milliseconds, MAX_RETRY)
   }
 
+  /** There is a stream. It counts as a success when it says something, or when it lasts. */
+  opened (): void {
+    this.#since = Date.now()
+  }
+
   /** An attempt has succeeded. */
   reset (): void {
     this.#attempts = 0
@@ -27,6 +33,8 @@ export class Backoff {
   /** Waits for the next attempt; `false` when there is to be none. */
   async pause (signal: AbortSignal): Promise<boolean> {
     const { delay, maxDelay, maxRetries } = this.#options
+    if (this.#since !== undefined && Date.now() - this.#since > maxDelay) this.reset()
+    this.#since = undefined
     if (signal.aborted || this.#attempts >= maxRetries) return false
     const first = this.#retry ?? delay
     const pause = Math.min(first * 2 ** this.#attempts++, Math.max(maxDelay, first))

@@ -47,7 +47,6 @@ export class GetStream {
     let lastEventId: string | undefined
     let wasOpen = false
     do {
-      let opened = Date.now()
       try {
         const response = await open(lastEventId, signal)
         if (!response.ok || mediaType(response) !== 'text/event-stream') {
@@ -63,7 +62,7 @@ export class GetStream {
           }
         } else {
           wasOpen = true
-          opened = Date.now()
+          backoff.opened()
           for await (const event of readEvents(response, settings, milliseconds => backoff.obey(milliseconds))) {
             backoff.reset()
             lastEventId = event.id ?? lastEventId
@@ -73,7 +72,6 @@ export class GetStream {
       } catch (err) {
         if (!signal.aborted) log.debug({ err, server: name }, 'the stream is lost')
       }
-      if (Date.now() - opened > reconnect.maxDelay) backoff.reset()
     } while (await backoff.pause(signal))
     if (!signal.aborted) log.warn({ server: name, attempts: reconnect.maxRetries }, 'the stream cannot be opened again: what the server says by itself is not heard until it answers something')
   }

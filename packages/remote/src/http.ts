@@ -90,6 +90,8 @@ export async function discard (response: Response): Promise<void> {
 function reasonOf (cause: unknown): string {
   for (let error = cause, depth = 0; error instanceof Error && depth < 5; error = error.cause, depth++) {
     if ('code' in error && typeof error.code === 'string') return error.code
+    // ports of other services, which browsers do not use either: the one reason without a code
+    if (error.message === 'bad port') return error.message
   }
   return cause instanceof Error && cause.name !== 'TypeError' ? cause.name : 'the connection failed'
 }

@@ -42,7 +42,6 @@ export class Listen {
     const backoff = new Backoff(settings.reconnect)
     let cause: unknown
     do {
-      const since = Date.now()
       try {
         await this.#read(backoff)
       } catch (error) {
@@ -52,7 +51,6 @@ export class Listen {
       }
       if (this.#over || signal.aborted) return
       if (this.#honoured === undefined) break
-      if (Date.now() - since > settings.reconnect.maxDelay) backoff.reset()
       settings.log.debug({ server: settings.name }, 'the stream of a subscription is lost')
     } while (await backoff.pause(signal))
     throw mcpError('MCP_ERR_REMOTE_ENDED', settings.name, { cause })
@@ -75,6 +73,7 @@ export class Listen {
       await discard(response)
       throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, `HTTP status ${response.status} without an answer`)
     }
+    backoff.opened()
     for await (const { data } of readEvents(response, settings, milliseconds => backoff.obey(milliseconds))) {
       for (const message of data === '' ? [] : readMessages(Buffer.from(data))) {
         backoff.reset()

@@ -118,11 +118,15 @@ function readUrl (given: unknown): { url: URL, basic: string | undefined } {
   return { url, basic }
 }
 
+/** `Headers` lets some of them pass, which are then refused on the way. */
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
+
 function checkHeaders (headers: unknown): Readonly<Record<string, string>> {
   if (headers === null || typeof headers !== 'object') throw mcpError('MCP_ERR_OPTION', 'headers', 'an object or a function', typeof headers)
   for (const [name, value] of Object.entries(headers)) {
     try {
-      if (typeof value !== 'string') throw new TypeError('not a string')
+      if (typeof value !== 'string' || CONTROL.test(value)) throw new TypeError('not a value')
       new Headers().set(name, value)
     } catch {
       // without the value: it is mostly a secret

@@ -82,13 +82,11 @@ export class SseSession {
     const backoff = new Backoff(settings.reconnect)
     do {
       const stream = new AbortController()
-      const since = Date.now()
       this.#stream = stream
       const error = await this.#read(AbortSignal.any([stream.signal, this.#end.signal]), backoff).then(() => this.#ended(), (cause: unknown) => isCoded(cause) ? cause : this.#ended(cause))
       this.#endpoint = undefined
       this.#outbox.hold()
       if (this.#end.signal.aborted) return
-      if (Date.now() - since > settings.reconnect.maxDelay) backoff.reset()
       settings.log.debug({ err: error, server: settings.name }, 'the stream is lost')
       this.#failSent(error)
       if (!this.#introduced) {
@@ -112,6 +110,7 @@ export class SseSession {
       await discard(response)
       throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'neither its POST nor its GET is one of MCP')
     }
+    backoff.opened()
     for await (const event of readEvents(response, settings, milliseconds => backoff.obey(milliseconds))) {
       if (event.event === 'endpoint') this.#open(event.data, response.url)
       else if (event.data !== '' && (event.event === undefined || event.event === 'message')) {

@@ -122,9 +122,9 @@ export class StreamSession {
   }
 
   /** Sends what has no answer. */
-  async #tell (message: Message): Promise<void> {
+  async #tell (message: Message, renews: boolean = true): Promise<void> {
     try {
-      const { response, refusal } = await this.#deliver(message, this.#end.signal)
+      const { response, refusal } = await this.#deliver(message, this.#end.signal, renews)
       if (refusal === undefined) {
         await discard(response)
         if (message.method === 'notifications/initialized') this.#listen()
@@ -153,11 +153,14 @@ export class StreamSession {
     else this.#outbox.add(notification)
   }
 
-  /** What the server says to a message, which is sent once more where it has forgotten the session. */
-  async #deliver (message: Message, signal: AbortSignal): Promise<Delivered> {
+  /**
+   * What the server says to a message, which is sent once more where it has forgotten the session.
+   * @param renews `false` for what opens another session itself
+   */
+  async #deliver (message: Message, signal: AbortSignal, renews: boolean): Promise<Delivered> {
     const session = message.method === 'initialize' ? undefined : this.#session
     const first = await this.#post(message, session, signal)
-    if (session?.id === undefined || first.refusal === undefined || !isForgotten(first.refusal)) return first
+    if (!renews || session?.id === undefined || first.refusal === undefined || !isForgotten(first.refusal)) return first
     await this.#renew(session)
     const second = await this.#post(message, this.#session, signal)
     this.#tellNews()
@@ -190,7 +193,7 @@ export class StreamSession {
 
   async #exchange (call: Call): Promise<void> {
     const { settings } = this.#options
-    const { response, refusal } = await this.#deliver(call.message, call.controller.signal)
+    const { response, refusal } = await this.#deliver(call.message, call.controller.signal, call.own === undefined)
     if (refusal !== undefined) return await this.#refused(call, refusal)
     if (call.message.method === 'initialize') this.#newId = sessionIdOf(response)
     switch (mediaType(response)) {
@@ -294,7 +297,7 @@ export class StreamSession {
     this.#listens = false
     const answer = await this.#ask(rawId => initialize.rewrite(rawId))
     if (answer.failed) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'it refuses another session')
-    await this.#tell(Message.notification('notifications/initialized'))
+    await this.#tell(Message.notification('notifications/initialized'), false)
     for (const request of memory.repeat()) await this.#ask(rawId => request.rewrite(rawId)).catch(() => {})
     this.#news = changes(answer)
   }

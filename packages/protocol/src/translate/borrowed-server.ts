@@ -17,7 +17,9 @@ export interface Borrower {
 
 /** A server of a source, from the wish for one until it is given back. */
 export class BorrowedServer {
-  readonly #wanted = new AbortController()
+  /** Made when somebody asks for its signal: most servers are there at once, and a signal costs more than a message. */
+  #wanted: AbortController | undefined
+  #over = false
   readonly #borrower: Borrower
   readonly #transport: Transport
   #connection: Connection | undefined
@@ -25,17 +27,18 @@ export class BorrowedServer {
   constructor (borrower: Borrower) {
     this.#borrower = borrower
     this.#transport = {
-      send: (message, options) => this.#wanted.signal.aborted ? undefined : borrower.receive(message, options),
-      close: () => { if (!this.#wanted.signal.aborted) borrower.fail(undefined) },
+      send: (message, options) => this.#over ? undefined : borrower.receive(message, options),
+      close: () => { if (!this.#over) borrower.fail(undefined) },
     }
   }
 
   /** @throws CodedError, where the source does at once */
   borrow (source: LegacySource, need: Omit<Need, 'signal'>, context: ConnectContext): void {
-    const opened = source.open({ ...need, signal: this.#wanted.signal }, context)
+    const signal = (): AbortSignal => this.#signal()
+    const opened = source.open({ ...need, get signal () { return signal() } }, context)
     // what is there at once is used at once
     if (!('then' in opened)) this.#serve(opened)
-    else opened.then(server => this.#serve(server)).catch((error: CodedError) => { if (!this.#wanted.signal.aborted) this.#borrower.fail(error) })
+    else opened.then(server => this.#serve(server)).catch((error: CodedError) => { if (!this.#over) this.#borrower.fail(error) })
   }
 
   tell (message: Message): void {
@@ -44,16 +47,23 @@ export class BorrowedServer {
 
   /** Gives it back, or does not want it any more. What is open on it is cancelled; nothing is heard of it. */
   giveBack (): void {
-    if (this.#wanted.signal.aborted) return
-    this.#wanted.abort()
+    if (this.#over) return
+    this.#over = true
+    this.#wanted?.abort()
     void this.#connection?.close()
+  }
+
+  #signal (): AbortSignal {
+    this.#wanted ??= new AbortController()
+    if (this.#over) this.#wanted.abort()
+    return this.#wanted.signal
   }
 
   #serve (server: LegacyServer): void {
     this.#borrower.meet?.(server)
     this.#connection = server.connect(this.#transport)
     // it came too late
-    if (this.#wanted.signal.aborted) void this.#connection.close()
+    if (this.#over) void this.#connection.close()
     else this.#borrower.serve(server)
   }
 }

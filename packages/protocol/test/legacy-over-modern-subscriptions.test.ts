@@ -198,6 +198,19 @@ t.test('a server that ends it without acknowledging it is tried a few times more
   t.equal(server.all(LISTEN).length, 6)
 })
 
+t.test('that for changed lists is tried again when the server refuses it, unless it does not know the method', async (t) => {
+  const proxy = makeProxy({ reopenDelay: 1 })
+  const { server } = proxy.client().shakeHands({}, { tools: { listChanged: true } })
+  server.fail(LISTEN, { code: -32603, message: 'busy' })
+  await until(() => server.all(LISTEN).length === 2)
+  server.acknowledge({ toolsListChanged: true })
+  const other = makeProxy({ reopenDelay: 1 })
+  const { server: old } = other.client().shakeHands({}, { tools: { listChanged: true } })
+  old.fail(LISTEN, { code: -32601, message: 'no' })
+  await until(() => other.log.some(({ level }) => level === 'debug'))
+  t.equal(old.all(LISTEN).length, 1)
+})
+
 t.test('a server that ends it often, and acknowledges it each time, is not given up', async (t) => {
   const { server } = subscribed('file:///a', { reopenDelay: 1 })
   for (let times = 1; times <= 10; times++) {

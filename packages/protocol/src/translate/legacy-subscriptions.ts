@@ -42,6 +42,7 @@ export class LegacySubscriptions {
     this.#lists = new ModernSubscription({
       ...this.#options,
       filter: JSON.stringify(Object.fromEntries(kinds.map(kind => [`${kind}ListChanged`, true]))),
+      insists: true,
       onacknowledged: () => {},
       onend: error => this.#options.log.debug({ failed: error !== undefined }, 'the server does not tell of changed lists any more'),
     })

@@ -1,3 +1,4 @@
+import { METHOD_NOT_FOUND } from '../json-rpc.js'
 import { Message } from '../message.js'
 import { isObject } from '../request-meta.js'
 import { stamp } from './stamp.js'
@@ -17,6 +18,8 @@ export interface ModernSubscriptionOptions {
   readonly log: FastifyBaseLogger
   /** JSON text of the `SubscriptionFilter`. */
   readonly filter: string
+  /** It is tried again when the server refuses it: nobody waits who could try again. @default false */
+  readonly insists?: boolean | undefined
   /** Milliseconds from the end of a subscription until it is opened again. */
   readonly reopenDelay: number
   /** The server tells of this from now on. Called each time it says so. */
@@ -55,7 +58,9 @@ export class ModernSubscription implements Asker {
   }
 
   answered (message: Message): void {
-    if (message.failed) this.#options.onend(message)
+    // a server that does not know the method will not learn it
+    const final = this.#options.insists !== true || message.error?.code === METHOD_NOT_FOUND
+    if (message.failed && final) this.#options.onend(message)
     else this.#ended()
   }
 
@@ -77,8 +82,8 @@ export class ModernSubscription implements Asker {
   }
 
   #ended (): void {
-    const { log, reopenDelay, onend } = this.#options
-    if (!this.#wasAcknowledged) {
+    const { insists = false, log, reopenDelay, onend } = this.#options
+    if (!this.#wasAcknowledged && !insists) {
       onend(undefined)
     } else if (++this.#reopenings > MAX_REOPENINGS) {
       log.warn({ times: MAX_REOPENINGS }, 'the server does not acknowledge a subscription any more: given up')

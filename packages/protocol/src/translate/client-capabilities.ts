@@ -1,4 +1,4 @@
-import { mcpError, type CodedError } from '../errors.js'
+import { mcpError } from '../errors.js'
 import { CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, isObject } from '../request-meta.js'
 import { LATEST_LEGACY_REVISION, PROXY_INFO } from '../revisions.js'
 import { canonicalJson } from './canonical.js'
@@ -47,35 +47,4 @@ export function introductionOf (meta: JsonObject): string | undefined {
 function readClientInfo (meta: JsonObject): JsonObject {
   const info = meta[CLIENT_INFO_KEY]
   return isObject(info) && typeof info['name'] === 'string' && typeof info['version'] === 'string' ? info : PROXY_INFO
-}
-
-/** The capability that a request of a server takes: its name, and the feature where the name alone does not do. */
-export type Capability = readonly [name: string, feature?: string]
-
-/** The capability that a request of a server takes; `undefined` when modern clients cannot be asked it at all. */
-export function capabilityFor (method: string, params: JsonObject = {}): Capability | undefined {
-  switch (method) {
-    case 'elicitation/create':
-      return ['elicitation', params['mode'] === 'url' ? 'url' : 'form']
-    case 'sampling/createMessage':
-      // 2025-11-25, "Sampling": tools only for clients that declare them
-      return params['tools'] === undefined && params['toolChoice'] === undefined ? ['sampling'] : ['sampling', 'tools']
-    case 'roots/list':
-      return ['roots']
-    default:
-      return undefined
-  }
-}
-
-export function declares (capabilities: JsonObject, [name, feature]: Capability): boolean {
-  const declared = capabilities[name]
-  if (!isObject(declared)) return false
-  // `elicitation: {}` is form only (2026-07-28, "Elicitation", Capabilities)
-  return feature === undefined || isObject(declared[feature]) || (feature === 'form' && declared['url'] === undefined)
-}
-
-/** MCP_ERR_CAPABILITY, which tells the client what to declare. */
-export function missingCapability ([name, feature]: Capability): CodedError {
-  const requiredCapabilities = { [name]: feature === undefined ? {} : { [feature]: {} } }
-  return Object.assign(mcpError('MCP_ERR_CAPABILITY', feature === undefined ? name : `${name}.${feature}`), { data: { requiredCapabilities } })
 }

@@ -3,11 +3,14 @@ import { isObject } from '../request-meta.js'
 
 type Json = Readonly<Record<string, unknown>>
 
+/** A capability of a client, as a path: its name, and the feature where the name alone does not do. */
+export type Capability = readonly string[]
+
 /**
- * The capability, as a path, that a client must have declared to be asked this; `undefined` for what no server may ask
+ * The capability that a client must have declared to be asked this; `undefined` for what no server may ask
  * (2026-07-28, "Multi Round-Trip Requests", "Elicitation", "Sampling").
  */
-export function capabilityFor (method: string, params: Json): readonly string[] | undefined {
+export function capabilityFor (method: string, params: Json = {}): Capability | undefined {
   switch (method) {
     case 'elicitation/create':
       return ['elicitation', typeof params['mode'] === 'string' ? params['mode'] : 'form']
@@ -20,7 +23,7 @@ export function capabilityFor (method: string, params: Json): readonly string[] 
   }
 }
 
-export function declares (capabilities: Json, [name = '', detail]: readonly string[]): boolean {
+export function declares (capabilities: Json, [name = '', detail]: Capability): boolean {
   const declared = own(capabilities, name)
   if (!isObject(declared)) return false
   if (detail === undefined || isObject(own(declared, detail))) return true
@@ -29,7 +32,7 @@ export function declares (capabilities: Json, [name = '', detail]: readonly stri
 }
 
 /** MCP_ERR_CAPABILITY that names what the client would have to declare. */
-export function missingCapabilities (paths: ReadonlyArray<readonly string[]>): CodedError {
+export function missingCapabilities (paths: readonly Capability[]): CodedError {
   const required = new Map<string, Set<string>>()
   for (const [name = '', ...details] of paths) {
     const known = required.get(name) ?? new Set()

@@ -1,6 +1,7 @@
 import { Message } from '../message.js'
 import { isObject } from '../request-meta.js'
-import { capabilityFor, type Capability, type JsonObject } from './client-capabilities.js'
+import { capabilityFor, type Capability } from './input-capabilities.js'
+import type { JsonObject } from './client-capabilities.js'
 
 /** Requests of a server that one call may have open: more are a mistake. */
 const MAX_QUESTIONS = 100

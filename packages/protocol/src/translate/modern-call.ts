@@ -4,7 +4,8 @@ import { METHOD_NOT_FOUND } from '../json-rpc.js'
 import { CANCELLED_ID, Message } from '../message.js'
 import { Asker } from './asker.js'
 import { BorrowedServer } from './borrowed-server.js'
-import { capabilityFor, declaresCallback, declares, introductionOf, missingCapability, type Capability } from './client-capabilities.js'
+import { declaresCallback, introductionOf } from './client-capabilities.js'
+import { capabilityFor, declares, missingCapabilities, type Capability } from './input-capabilities.js'
 import { Questions, toInputRequired } from './input-requests.js'
 import { KeptMessages } from './kept-messages.js'
 import { digestOf } from './request-state.js'
@@ -82,7 +83,7 @@ export class ModernCall implements OpenRequest, Parkable {
     }
     const missing = questions.capabilities.find(capability => !declares(asker.capabilities, capability))
     if (missing !== undefined) {
-      this.#fail(missingCapability(missing))
+      this.#fail(missingCapabilities([missing]))
       return
     }
     this.#setLogLevel(asker)
@@ -168,7 +169,7 @@ export class ModernCall implements OpenRequest, Parkable {
     this.#asker = undefined
     const urls = message.failed && INTERACTIVE.has(this.#method) ? readUrlElicitations(message) : undefined
     if (urls !== undefined) {
-      if (!declares(asker.capabilities, URL_ELICITATION)) party.refuse(rawId, missingCapability(URL_ELICITATION))
+      if (!declares(asker.capabilities, URL_ELICITATION)) party.refuse(rawId, missingCapabilities([URL_ELICITATION]))
       else void party.answer(rawId, toInputRequired(rawId, urls, this.#seal({ asked: Object.fromEntries(urls) })))
       return
     }
@@ -206,7 +207,7 @@ export class ModernCall implements OpenRequest, Parkable {
     if (capability === undefined) this.#borrowed.tell(Message.error(serverId, { code: METHOD_NOT_FOUND, message: `Method not found: ${method}` }))
     // what is asked while the call is parked is for the retry
     else if (this.#asker !== undefined && declares(this.#asker.capabilities, capability)) this.#gather()
-    else if (this.#asker !== undefined) this.#fail(missingCapability(capability))
+    else if (this.#asker !== undefined) this.#fail(missingCapabilities([capability]))
   }
 
   /** The capability that a question takes, when it is to be answered, or to be refused because the client lacks it. */

@@ -2,7 +2,7 @@ import { mcpError } from '../errors.js'
 import { URL_ELICITATION_REQUIRED } from '../json-rpc.js'
 import { isObject } from '../request-meta.js'
 import { keyFor, responseTo } from './input-requests.js'
-import type { Capability } from './client-capabilities.js'
+import type { Capability } from './input-capabilities.js'
 import type { Message } from '../message.js'
 
 /** What it takes to send a client to a URL. */

@@ -2,7 +2,8 @@ import { mcpError, mostVerbose, type CodedError } from '@mcp-proxy/protocol'
 import { Child, type ChildExit } from './child.js'
 import { Heartbeat } from './heartbeat.js'
 import { sharedInitialize } from './handshake.js'
-import { discover, findEra, initialize } from './introduction.js'
+import { EraProbe } from './era-probe.js'
+import { discover, initialize } from './introduction.js'
 import { Restarts } from './restarts.js'
 import { fromServer, fromServerOversize } from './server-to-client.js'
 import type { Hub } from './hub.js'
@@ -42,8 +43,7 @@ export class Supervisor {
   #initializeParams: string | undefined
   #starts = 0
   #startedAt = 0
-  /** The child is being asked whether it shakes hands: it may end because it does not know the question. */
-  #probing = false
+  readonly #probe: EraProbe
   /** All that run, also one that was given up and is being ended. */
   readonly #children = new Set<Child>()
 
@@ -51,6 +51,11 @@ export class Supervisor {
     this.#hub = hub
     this.#handler = handler
     this.#restarts = new Restarts(hub.settings.restart)
+    this.#probe = new EraProbe(hub, () => {
+      if (this.state === 'closed') return false
+      this.#spawn()
+      return true
+    })
     hub.onworked = () => {
       hub.introduced = true
       this.#restarts.worked()
@@ -75,7 +80,7 @@ export class Supervisor {
     if (this.#state !== 'idle') return
     // a child of one client's own lets it shake hands itself
     const begin = (): void => {
-      const begun = this.#yields ? this.#probe() : this.start()
+      const begun = this.#yields ? this.#ask() : this.start()
       begun.catch((err: unknown) => this.#hub.log.error({ err }, 'server could not be started'))
     }
     if (delay === 0) {
@@ -138,7 +143,7 @@ export class Supervisor {
       this.#initializeParams ??= era.known === 'modern' ? undefined : sharedInitialize()
       if (era.known === 'modern') await discover(this.#hub)
       else if (era.known === 'legacy') await initialize(this.#hub, this.#initializeParams as string)
-      else await this.#learnEra()
+      else await this.#probe.learn(this.#initializeParams)
     })
     this.#starting = undefined
     this.#restore()
@@ -148,8 +153,8 @@ export class Supervisor {
   }
 
   /** Asks a child of one client's own what it is; a child that shakes hands then waits for that client to do so. */
-  async #probe (): Promise<void> {
-    await (this.#starting ??= this.#begin(() => this.#learnEra()))
+  async #ask (): Promise<void> {
+    await (this.#starting ??= this.#begin(() => this.#probe.learn(this.#initializeParams)))
     this.#starting = undefined
     this.#state = this.#hub.modern ? 'ready' : 'idle'
     if (this.#hub.modern) {
@@ -179,43 +184,6 @@ export class Supervisor {
         // not waited for: who comes next shall not be held up by a child that will not go
         void child.stop()
       }
-      throw error
-    }
-  }
-
-  async #learnEra (): Promise<void> {
-    const { era, log } = this.#hub
-    const first = this.#hub.child
-    try {
-      if (era.unasked) {
-        await this.#assumeLegacy()
-        return
-      }
-      this.#probing = true
-      era.learn(await findEra(this.#hub, this.#initializeParams))
-    } catch (error) {
-      // some servers end at a request that they do not know: another child is spoken to as they know it
-      if (!this.#probing || this.#hub.child !== undefined || this.state === 'closed' || first?.pid === undefined) throw error
-      this.#probing = false
-      era.ask(false)
-      log.info({ childPid: first.pid }, 'server ended at the question whether it shakes hands; it is started again')
-      this.#spawn()
-      await this.#assumeLegacy()
-    } finally {
-      this.#probing = false
-    }
-  }
-
-  /** Without a question; whether that was right shows when the handshake succeeds. */
-  async #assumeLegacy (): Promise<void> {
-    const { era } = this.#hub
-    if (this.#initializeParams === undefined) return
-    try {
-      await initialize(this.#hub, this.#initializeParams)
-      era.learn('legacy')
-    } catch (error) {
-      // it answers, and does not shake hands: the next one is asked
-      if (this.#hub.child !== undefined) era.ask(true)
       throw error
     }
   }
@@ -269,7 +237,7 @@ export class Supervisor {
     void child.stop().finally(() => this.#children.delete(child))
     if (this.#hub.child !== child) return
     const how = explainStart(exit.error) ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`)
-    if (this.#probing && exit.error === undefined && !expected) {
+    if (this.#probe.asking && exit.error === undefined && !expected) {
       // the next one is spoken to in another way: nobody has to know
       this.#hub.child = undefined
       own.fail(mcpError('MCP_ERR_CHILD_EXITED', settings.name, how))

@@ -83,7 +83,7 @@ export class Child {
     const stdin = this.#process?.stdin
     if (stdin === undefined || stdin === null || !stdin.writable) return
     // all that is sent in one turn leaves in one write: a pipe costs by the call, not by the byte
-    if (this.#outgoing.length === 0) process.nextTick(() => this.#flush())
+    if (this.#outgoing.length === 0) setImmediate(() => this.#flush())
     this.#outgoing.push(frame(message.bytes), LINE_BREAK)
     this.#outgoingBytes += message.bytes.length + 1
   }

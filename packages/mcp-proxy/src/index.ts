@@ -1,4 +1,4 @@
-export { inProcess, type CreateServer, type EventStore, type InMemoryEventStoreOptions, type InProcess, type InProcessOptions, type InProcessServer, type SessionInfo } from '@mcp-proxy/endpoint'
+export { inProcess, type CreateServer, type CreateServerForRequest, type EventStore, type InMemoryEventStoreOptions, type InProcess, type InProcessOptions, type InProcessServer, type SessionInfo } from '@mcp-proxy/endpoint'
 export { mcpAuth, type McpAuthOptions } from '@mcp-proxy/auth'
 export { mcpProxy, type McpProxyOptions } from './plugin.js'
 export { mcpSse, type McpSseOptions } from '@mcp-proxy/sse'

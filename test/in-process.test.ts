@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import { inProcess, type CreateServer, type InProcessOptions } from '@mcp-proxy/endpoint'
+import { inProcess, type CreateServer, type CreateServerForRequest, type InProcessOptions } from '@mcp-proxy/endpoint'
 import { Message, type ConnectContext, type Connection, type SendOptions, type Transport } from '@mcp-proxy/protocol'
 import { mcpSse } from '@mcp-proxy/sse'
 import { mcpStdioBridge } from '@mcp-proxy/stdio-bridge'
@@ -15,7 +15,7 @@ interface Teardown { teardown: (fn: () => unknown) => void }
 const JSON_AND_STREAM = 'application/json, text/event-stream'
 const MAKERS: ReadonlyArray<readonly [string, (who?: string, wishes?: Wishes) => ReturnType<typeof serverV1> | ReturnType<typeof serverV2>]> = [['v1', serverV1], ['v2', serverV2]]
 
-const serve = (t: Teardown, createServer: CreateServer, options: ProxyOptions = {}): ReturnType<typeof startProxy> =>
+const serve = (t: Teardown, createServer: CreateServerForRequest, options: ProxyOptions = {}): ReturnType<typeof startProxy> =>
   startProxy(t, { command: undefined, createServer, closeGrace: 0, ...options })
 
 /** A client of the seam, without HTTP. */
@@ -57,8 +57,8 @@ for (const [name, make] of MAKERS) {
   t.test(`a server of SDK ${name}: one for each session, made for the request that opens it`, async (t) => {
     const made: string[] = []
     const { url } = await serve(t, (request) => {
-      const who = String(request?.headers['x-user-id'])
-      made.push(`${request?.method} ${who}`)
+      const who = String(request.headers['x-user-id'])
+      made.push(`${request.method} ${who}`)
       return make(who)
     })
     for (const over of OVER) {
@@ -258,7 +258,7 @@ t.test('an endpoint takes one of command, createServer, connect', async (t) => {
     for (const options of [{ command: CHILD, createServer }, { createServer, connect }, { command: CHILD, connect }]) {
       await t.rejects(async () => { await Fastify().register(plugin, options) }, { code: 'MCP_ERR_OPTION' })
     }
-    await t.rejects(async () => { await Fastify().register(plugin, { createServer: 7 as unknown as CreateServer }) }, { code: 'MCP_ERR_OPTION' })
+    await t.rejects(async () => { await Fastify().register(plugin, { createServer: 7 as unknown as CreateServerForRequest }) }, { code: 'MCP_ERR_OPTION' })
   }
   await t.rejects(async () => { await startProxy(t, { createServer }) }, { code: 'MCP_ERR_OPTION' }, 'as the plugin of all does')
   await t.rejects(async () => { await startProxy(t, { command: undefined }) }, { code: 'MCP_ERR_NO_SERVER' })

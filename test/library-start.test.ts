@@ -35,7 +35,7 @@ for (const over of OVER) {
   t.test(`over ${over}: authenticate guards every leg, and names the user`, async (t) => {
     let made = 0
     for (const authenticate of [createHeaderAuth(['ada', 'grace']), async (request: Parameters<ReturnType<typeof createHeaderAuth>>[0]) => createHeaderAuth(['ada', 'grace'])(request)]) {
-      const { app, url } = await start(t, over, { authenticate, createServer: (request) => { made++; return serverV1(String(request?.headers['x-user-id'])) } })
+      const { app, url } = await start(t, over, { authenticate, createServer: (request) => { made++; return serverV1(String(request.headers['x-user-id'])) } })
       const base = made
       const legs = over === 'sse'
         ? [['GET', '/sse'], ['POST', '/messages?sessionId=x']] as const

@@ -11,8 +11,8 @@ const INFO = { name: 'c', version: '1' }
 /** What was heard, in short. */
 function names (events: readonly TransportEvent[]): string[] {
   return events.map((event) => {
-    const message = 'message' in event ? event.message as { method?: string, id?: number } : undefined
-    return message === undefined ? event.type : `${event.type} ${message.method ?? `answer ${message.id}`}`
+    const { type, message } = event
+    return message === undefined ? type : `${type} ${message.method ?? `answer ${message.id}`}`
   })
 }
 
@@ -52,6 +52,18 @@ async function callV2 (listener: (event: TransportEvent) => void): Promise<[{ cl
   await client.connect(tapTransport(a, listener))
   return [client, await client.callTool({ name: 'greet', arguments: { name: 'Ada' } })]
 }
+
+t.test('a listener may take its argument apart, in TypeScript too', async (t) => {
+  const methods: Array<string | undefined> = []
+  const [a, b] = InMemoryTransport.createLinkedPair()
+  await serverV1().connect(b)
+  const client = new Client(INFO)
+  await client.connect(tapTransport(a, ({ type, message }) => {
+    if (type === 'send') methods.push(message.method)
+  }))
+  await client.close()
+  t.strictSame(methods, ['initialize', 'notifications/initialized'])
+})
 
 t.test('handlers that were there before the transport was connected are called, and heard of once', async (t) => {
   const events: TransportEvent[] = []
@@ -103,7 +115,7 @@ t.test('a transport that keeps its handlers itself, and errors of all kinds', as
     get onerror (): ((error: Error) => void) | undefined { return this.#handler }
     set onerror (handler: ((error: Error) => void) | undefined) { this.#handler = handler }
     fail (error: Error): void { this.#handler?.(error) }
-    async send (): Promise<void> { throw new Error('not sent') }
+    async send (_message: object): Promise<void> { throw new Error('not sent') }
   }
   const events: TransportEvent[] = []
   const keeper = tapTransport(new Keeper(), async (event) => {
@@ -116,7 +128,7 @@ t.test('a transport that keeps its handlers itself, and errors of all kinds', as
   keeper.fail(error)
   t.strictSame(heard, [error])
   t.strictSame(events, [{ type: 'onerror', error }])
-  await t.rejects(keeper.send(), { message: 'not sent' })
+  await t.rejects(keeper.send({ method: 'x' }), { message: 'not sent' })
   keeper.onerror = () => { throw error }
   t.throws(() => keeper.fail(new Error('x')), error, 'what a handler throws is thrown')
   keeper.onerror = undefined

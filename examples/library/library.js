@@ -6,6 +6,8 @@ import { Server } from '@modelcontextprotocol/sdk/server/index.js'
 import { InMemoryEventStore, createAuthenticatedSSEClientTransport, createHeaderAuth, proxyServer, startHTTPStreamServer, startSSEServer, tapTransport } from 'mcp-proxy'
 import { buildServer } from './server.js'
 
+const info = { name: 'proxy', version: '1.0.0' }
+
 const sse = await startSSEServer({
   port: Number(process.env.PORT ?? 3000),
   endpoint: '/sse',
@@ -18,11 +20,11 @@ const stream = await startHTTPStreamServer({
   endpoint: '/stream',
   eventStore: new InMemoryEventStore({ maxEvents: 1000 }),
   createServer: async (request) => {
-    const client = new Client({ name: 'proxy', version: '1.0.0' })
+    const client = new Client(info)
     await client.connect(new StdioClientTransport({ command: 'node', args: ['server.js'] }))
 
     const capabilities = client.getServerCapabilities()
-    const server = new Server(client.getServerVersion(), { capabilities })
+    const server = new Server(client.getServerVersion() ?? info, { capabilities })
     server.onclose = () => { void client.close() }
     await proxyServer({ server, client, capabilities, authenticate: createHeaderAuth('user123'), request })
     return server

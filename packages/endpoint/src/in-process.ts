@@ -18,6 +18,9 @@ export interface InProcessServer {
  */
 export type CreateServer<S extends InProcessServer = InProcessServer> = (request: FastifyRequest | undefined) => S | Promise<S>
 
+/** The same behind an endpoint, where every client comes with a request. */
+export type CreateServerForRequest<S extends InProcessServer = InProcessServer> = (request: FastifyRequest) => S | Promise<S>
+
 export interface InProcessOptions<S extends InProcessServer = InProcessServer> {
   /** What the server is called in logs and errors. @default 'in-process' */
   name?: string | undefined

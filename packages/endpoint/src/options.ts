@@ -2,7 +2,7 @@ import { checkInteger, checkMilliseconds, mcpError, type Connect } from '@mcp-pr
 import type { RemoteServerOptions } from '@mcp-proxy/remote'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyError, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
-import type { CreateServer } from './in-process.js'
+import type { CreateServerForRequest } from './in-process.js'
 import { principalOfRequest, type PrincipalOf } from './principal.js'
 
 /** What the session hooks are told. */
@@ -29,7 +29,7 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   /** What answers, instead of a command or of the `mcpBridge` of the instance. */
   connect?: Connect | undefined
   /** Makes a server in this process for each client, instead of a command. */
-  createServer?: CreateServer | undefined
+  createServer?: CreateServerForRequest | undefined
   /** An MCP server elsewhere, instead of a command. Of the bridge's options it takes `requestTimeout`, `maxMessageBytes` and `upstreamEra`. */
   url?: RemoteServerOptions['url'] | undefined
   /** With `url`: headers for each request to it; a function is told who asks, `context.request` included. @default none */

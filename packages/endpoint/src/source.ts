@@ -2,7 +2,7 @@ import { mcpError, type Connect } from '@mcp-proxy/protocol'
 import { remoteServer, type RemoteServerOptions } from '@mcp-proxy/remote'
 import { createBridge, type StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyInstance } from 'fastify'
-import { inProcess, type CreateServer, type InProcessOptions, type InProcessServer } from './in-process.js'
+import { inProcess, type CreateServerForRequest, type InProcessOptions, type InProcessServer } from './in-process.js'
 import type { EndpointOptions } from './options.js'
 
 /** What an endpoint knows of a server elsewhere. */
@@ -31,9 +31,12 @@ export function connectSource (fastify: FastifyInstance, options: EndpointOption
 }
 
 /** Servers in the process, ended with the app. @throws MCP_ERR_OPTION */
-export function connectInProcess<S extends InProcessServer> (fastify: FastifyInstance, createServer: CreateServer<S>, options: Omit<InProcessOptions<S>, 'log'>): Connect {
+export function connectInProcess<S extends InProcessServer> (fastify: FastifyInstance, createServer: CreateServerForRequest<S>, options: Omit<InProcessOptions<S>, 'log'>): Connect {
   if (typeof createServer !== 'function') throw mcpError('MCP_ERR_OPTION', 'createServer', 'a function', `a ${typeof createServer}`)
-  const { connect, close } = inProcess(createServer, { ...options, log: fastify.log })
+  const { connect, close } = inProcess((request) => {
+    if (request === undefined) throw new TypeError('an endpoint has joined a client without its request')
+    return createServer(request)
+  }, { ...options, log: fastify.log })
   fastify.addHook('onClose', close)
   return connect
 }

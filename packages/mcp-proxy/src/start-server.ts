@@ -1,4 +1,4 @@
-import { checkPath, connectInProcess, type CreateServer, type EndpointOptions, type InProcessOptions, type InProcessServer } from '@mcp-proxy/endpoint'
+import { checkPath, connectInProcess, type CreateServerForRequest, type EndpointOptions, type InProcessOptions, type InProcessServer } from '@mcp-proxy/endpoint'
 import { mcpError, type Connect } from '@mcp-proxy/protocol'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
@@ -12,7 +12,7 @@ export interface StartServerOptions<S extends InProcessServer = InProcessServer>
   /** The address to listen on. Beyond this machine, ask for a credential with `authenticate`. @default '127.0.0.1' */
   host?: string | undefined
   /** Makes the server for each client: a `Server` or `McpServer` of the MCP SDK, v1 or v2. It gets the request that opens the session. */
-  createServer: CreateServer<S>
+  createServer: CreateServerForRequest<S>
   /**
    * Decides about every request to the endpoint: what is refused is answered with 401. A string, or an object with a
    * `userId`, `id` or `sub`, names the user, to whom the sessions belong that are opened; `true` lets in and names nobody.

@@ -1,9 +1,16 @@
+/** What messages of the SDKs and of this project have in common. */
+export interface TappedMessage {
+  readonly id?: string | number | null | undefined
+  readonly method?: string | undefined
+}
+
 /** What happens on a tapped transport. `options` and `extra` are what the call was given beside the message. */
 export type TransportEvent =
-  | { readonly type: 'send', readonly message: unknown, readonly options?: unknown }
-  | { readonly type: 'onmessage', readonly message: unknown, readonly extra?: unknown }
-  | { readonly type: 'onerror', readonly error: unknown }
-  | { readonly type: 'start' | 'close' | 'onclose' }
+  | { readonly type: 'send', readonly message: TappedMessage, readonly options?: unknown }
+  | { readonly type: 'onmessage', readonly message: TappedMessage, readonly extra?: unknown }
+  // a listener may take its argument apart before it looks at the type
+  | { readonly type: 'onerror', readonly error: unknown, readonly message?: never }
+  | { readonly type: 'start' | 'close' | 'onclose', readonly message?: never }
 
 /** Hears of an event before it happens. What goes wrong in it changes nothing. */
 export type TransportListener = (event: TransportEvent) => void | Promise<void>
@@ -24,9 +31,13 @@ export function tapTransport<T extends object> (transport: T, listener: Transpor
     } catch {}
   }
   tapMethod(transport, 'start', () => emit({ type: 'start' }))
-  tapMethod(transport, 'send', ([message, options]) => emit(options === undefined ? { type: 'send', message } : { type: 'send', message, options }))
+  tapMethod(transport, 'send', ([message, options]) => {
+    if (isMessage(message)) emit(options === undefined ? { type: 'send', message } : { type: 'send', message, options })
+  })
   tapMethod(transport, 'close', () => emit({ type: 'close' }))
-  tapHandler(transport, 'onmessage', ([message, extra]) => emit(extra === undefined ? { type: 'onmessage', message } : { type: 'onmessage', message, extra }))
+  tapHandler(transport, 'onmessage', ([message, extra]) => {
+    if (isMessage(message)) emit(extra === undefined ? { type: 'onmessage', message } : { type: 'onmessage', message, extra })
+  })
   tapHandler(transport, 'onclose', () => emit({ type: 'onclose' }))
   tapHandler(transport, 'onerror', ([error]) => emit({ type: 'onerror', error }))
   return transport
@@ -93,6 +104,10 @@ function findProperty (object: object, name: string): PropertyDescriptor | undef
     if (property !== undefined) return property
   }
   return undefined
+}
+
+function isMessage (value: unknown): value is TappedMessage {
+  return typeof value === 'object' && value !== null
 }
 
 function isMethod (value: unknown): value is Method {

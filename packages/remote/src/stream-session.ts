@@ -228,9 +228,11 @@ export class StreamSession {
   async #refused (call: Call, refusal: Refusal): Promise<void> {
     const { settings, onrefused } = this.#options
     const { message, status } = refusal
+    // handed over already, with another message
+    if (this.#end.signal.aborted) return
     // what is no JSON-RPC is not from a server of Streamable HTTP; that POST is not allowed, one cannot say
     if (!this.#met && (status === 405 || (message === undefined && NO_STREAM.has(status))) && onrefused()) {
-      this.#handOver(call)
+      this.#handOver()
       return
     }
     if (message !== undefined) {
@@ -242,11 +244,14 @@ export class StreamSession {
     throw refusalError(refusal, settings)
   }
 
-  #handOver (call: Call): void {
-    const messages = [call.message, ...this.#outbox.take()]
-    // those among them that the party still waits for
-    for (const { rawId } of this.#calls.values()) this.#calls.take(rawId)
+  #handOver (): void {
+    const waiting = this.#outbox.take()
+    const isWaiting = new Set(waiting)
+    // several requests may be on their way: a server that does not know this transport has worked on none
+    const sent = this.#calls.values().map(({ message }) => message).filter(message => !isWaiting.has(message))
+    const messages = [...sent, ...waiting]
     this.#end.abort()
+    this.#calls.stop()
     this.#options.onhandover(messages)
   }
 

@@ -274,8 +274,9 @@ export class StreamSession {
   }
 
   async #answer (call: Call, message: Message): Promise<void> {
-    this.#calls.take(call.rawId)
+    // before the call is taken: what cannot be read is no answer
     if (call.message.method === 'initialize' && !message.failed) this.#establish(message)
+    this.#calls.take(call.rawId)
     if (call.own === undefined) await this.#party.tell(message)
     else call.own.resolve(message)
   }

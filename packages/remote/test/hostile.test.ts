@@ -27,3 +27,28 @@ t.test('what is on its way when a server turns out to be one of HTTP+SSE is hand
   t.equal(server.what().filter(what => what === 'GET').length, 1)
   t.equal(party.heard.length, 3)
 })
+
+t.test('an answer to a handshake that only looks like JSON is told as an error, and the next handshake may work', async (t) => {
+  let broken = true
+  const server = await scripted(t, (asked) => {
+    if (asked.what === 'server/discover') return asked.error(-32601)
+    if (asked.what !== 'initialize') return asked.status(asked.what === 'GET' ? 405 : 202)
+    if (broken) asked.answer(`{"jsonrpc":"2.0","id":${JSON.stringify(asked.json.id)},"result":{"protocolVersion":"2025-11-25","capabilities":{oops}}}`)
+    else asked.result(RESULT)
+  })
+  const there = remote(t, { url: server.url })
+  const party = new TestParty(there)
+  t.match(await party.call('initialize', INITIALIZE), { error: { data: { code: 'MCP_ERR_REMOTE_ENDED' } } })
+  t.match(await new TestParty(there).callModern('tools/list'), { error: { data: { code: 'MCP_ERR_CHILD_HANDSHAKE' } } }, 'a party that does not shake hands')
+  broken = false
+  t.match(await party.call('initialize', INITIALIZE), { result: RESULT })
+})
+
+t.test('a list of tools that only looks like JSON is told as an error', async (t) => {
+  const server = await scripted(t, (asked) => {
+    if (asked.what === 'server/discover') return asked.result({ supportedVersions: ['2026-07-28'], capabilities: {}, resultType: 'complete' })
+    asked.answer(`{"jsonrpc":"2.0","id":${JSON.stringify(asked.json.id)},"result":{"tools":[{"x-mcp-header":oops}]}}`)
+  })
+  const party = new TestParty(remote(t, { url: server.url }))
+  t.match(await party.callModern('tools/list'), { error: { data: { code: 'MCP_ERR_REMOTE_ENDED' } } })
+})

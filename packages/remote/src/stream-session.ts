@@ -18,6 +18,8 @@ export interface StreamSessionOptions {
   readonly memory: SessionMemory
   /** The server speaks Streamable HTTP. */
   readonly onstream: () => void
+  /** The server has shaken hands. */
+  readonly onintroduced: () => void
   /** The server has refused the first message as one that does not. Returns whether the messages are to be handed over. */
   readonly onrefused: () => boolean
   readonly onhandover: (messages: readonly Message[]) => void
@@ -285,6 +287,7 @@ export class StreamSession {
     const revision = answer.result?.['protocolVersion']
     this.#session = { id: this.#newId, revision: typeof revision === 'string' && VISIBLE.test(revision) ? revision : LATEST_LEGACY_REVISION }
     this.#newId = undefined
+    this.#options.onintroduced()
   }
 
   /** Opens another session, once for all who have lost the old one. @throws CodedError */

@@ -52,3 +52,28 @@ t.test('a list of tools that only looks like JSON is told as an error', async (t
   const party = new TestParty(remote(t, { url: server.url }))
   t.match(await party.callModern('tools/list'), { error: { data: { code: 'MCP_ERR_REMOTE_ENDED' } } })
 })
+
+t.test('a page of some gateway says nothing about what a server is that is not there yet', async (t) => {
+  let there = false
+  const server = await scripted(t, (asked) => {
+    if (!there) return asked.status(404)
+    if (asked.what === 'server/discover') return asked.result({ supportedVersions: ['2026-07-28'], capabilities: {}, resultType: 'complete' })
+    if (asked.what === 'tools/list') return asked.result({ tools: [], resultType: 'complete' })
+    asked.error(-32022, { data: { supported: ['2026-07-28'] } })
+  })
+  const behind = remote(t, { url: server.url })
+  t.match(await new TestParty(behind).callModern('tools/list'), { error: { data: { code: 'MCP_ERR_CHILD_HANDSHAKE' } } })
+  there = true
+  t.match(await new TestParty(behind).callModern('tools/list'), { result: { tools: [] } })
+})
+
+t.test('a server that cannot be asked, but shakes hands, is asked once', async (t) => {
+  const server = await scripted(t, (asked) => {
+    if (asked.what === 'initialize') return asked.result(RESULT)
+    asked.status(asked.what === 'server/discover' ? 400 : asked.what === 'GET' ? 405 : 202)
+  })
+  const there = remote(t, { url: server.url })
+  await new TestParty(there).start()
+  await new TestParty(there).start()
+  t.equal(server.what().filter(what => what === 'server/discover').length, 1)
+})

@@ -292,7 +292,8 @@ export class StreamSession {
 
   /** Opens another session, once for all who have lost the old one. @throws CodedError */
   async #renew (lost: Session): Promise<void> {
-    if (this.#session !== lost) return
+    // there may be another already, whose handshake has not ended
+    if (this.#session !== lost) return await this.#renewing
     this.#renewing ??= this.#reopen().finally(() => { this.#renewing = undefined })
     await this.#renewing
   }

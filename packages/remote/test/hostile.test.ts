@@ -1,6 +1,6 @@
 import t from 'tap'
 import { TestParty, remote } from './helpers/party.js'
-import { scripted, type Asked } from './helpers/scripted.js'
+import { scripted, until, type Asked } from './helpers/scripted.js'
 
 const RESULT = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 's', version: '1' } }
 const INITIALIZE = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } }
@@ -76,4 +76,46 @@ t.test('a server that cannot be asked, but shakes hands, is asked once', async (
   await new TestParty(there).start()
   await new TestParty(there).start()
   t.equal(server.what().filter(what => what === 'server/discover').length, 1)
+})
+
+t.test('what is asked while a session is opened again waits for its handshake', async (t) => {
+  let [live, count, introduced, early] = [true, 0, true, false]
+  let held: Asked | undefined
+  const server = await scripted(t, (asked) => {
+    const { what, json, headers } = asked
+    if (what === 'server/discover') return asked.error(-32601)
+    if (what === 'initialize') {
+      live = true
+      introduced = count === 0
+      return asked.result(RESULT, { 'mcp-session-id': `s${++count}` })
+    }
+    if (!live || headers['mcp-session-id'] !== `s${count}`) {
+      if (what === 'late') held = asked
+      else asked.status(404)
+    } else if (what === 'GET') {
+      asked.status(405)
+    } else if (what === 'notifications/initialized' && !introduced) {
+      // it is told of the old session when there is a new one, which takes a moment to begin
+      held?.status(404)
+      setTimeout(() => {
+        introduced = true
+        asked.status(202)
+      }, 50)
+    } else if (json.id === undefined) {
+      asked.status(202)
+    } else {
+      early ||= !introduced
+      asked.result({})
+    }
+  })
+  const party = new TestParty(remote(t, { url: server.url }))
+  await party.start()
+  await party.call('x')
+  live = false
+  const late = party.ask('late')
+  await until(() => held !== undefined)
+  await party.call('other')
+  t.hasProp(await party.answer(late), 'result')
+  t.equal(count, 2)
+  t.notOk(early)
 })

@@ -177,3 +177,13 @@ t.test('options of the SDK’s transports mean what they mean there', async (t) 
   t.match(JSON.parse(String(line)), { id: 1, error: { message: /^The MCP server 127.0.0.1 has answered with HTTP status 503$/ } })
   t.same(asked.map(({ url, headers }) => [url, headers.get('x-key'), headers.get('authorization'), headers.get('accept')]), [['http://127.0.0.1/sse', 'k', 'Bearer t', 'text/event-stream']])
 })
+
+t.test('it ends although the host has stopped reading', async (t) => {
+  const stdout = new Writable({ highWaterMark: 1, write: () => {} })
+  const { face, say } = setUp(t, { stdout })
+  void say({ id: 1, result: {} })
+  await face.close()
+  await face.ended
+  t.ok(stdout.writableLength > 0, 'what it has not taken is lost')
+  t.notOk(stdout.destroyed)
+})

@@ -41,6 +41,7 @@ export class LegacyRemote implements Connection {
     return new StreamSession({
       ...this.#common(),
       onstream: () => this.#kind.learnTransport('stream'),
+      onintroduced: () => this.#kind.learnLegacy(),
       onrefused: () => this.#kind.transport === undefined,
       onhandover: (messages) => {
         const session = this.#sse()
@@ -53,7 +54,10 @@ export class LegacyRemote implements Connection {
   #sse (): SseSession {
     return new SseSession({
       ...this.#common(),
-      onsse: () => this.#kind.learnTransport('sse'),
+      onsse: () => {
+        this.#kind.learnTransport('sse')
+        this.#kind.learnLegacy()
+      },
       // the next message may find a server
       onabsent: () => { this.#session = undefined },
     })

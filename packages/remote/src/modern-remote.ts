@@ -136,8 +136,9 @@ export class ModernRemote implements Connection {
 
   async #answer (call: Call, answer: Message): Promise<void> {
     const { settings, tools } = this.#options
-    this.#calls.take(call.rawId)
+    // before the call is taken: what cannot be read is no answer
     const message = call.message.method === 'tools/list' ? tools.learn(answer, settings.log) : answer
+    this.#calls.take(call.rawId)
     if (call.own === undefined) await this.#party.tell(message)
     else call.own.resolve(message)
   }

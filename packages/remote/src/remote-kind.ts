@@ -36,6 +36,11 @@ export class RemoteKind {
     this.#transport ??= transport
   }
 
+  /** The server has shaken hands, and did not say before that it need not. */
+  learnLegacy (): void {
+    this.#eras ??= new Set(['legacy'])
+  }
+
   /** In which era a party is best served, where that is known: its own, if the server knows it. */
   known (party: Era): Era | undefined {
     if (this.#eras === undefined) return undefined
@@ -52,7 +57,7 @@ export class RemoteKind {
     const patience = AbortSignal.timeout(PROBE_TIMEOUT)
     try {
       const eras = await this.#ask(context, AbortSignal.any([end, patience]))
-      // a server that has failed may be another kind tomorrow
+      // a server that has failed, or a page of what stands before it, may be another kind tomorrow
       if (eras === undefined) return 'legacy'
       this.#eras ??= eras
     } catch (error) {
@@ -68,9 +73,8 @@ export class RemoteKind {
     if (response.ok) return erasOf(await this.#readAnswer(response))
     const refusal = await readRefusal(response, this.#settings)
     if (refusal.message !== undefined) return erasOf(refusal.message)
-    if (refusal.status === FAILED) return undefined
     if (refusal.status > FAILED || refusal.status === 429) throw refusalError(refusal, this.#settings)
-    return erasOf(undefined)
+    return undefined
   }
 
   async #readAnswer (response: Response): Promise<Message | undefined> {

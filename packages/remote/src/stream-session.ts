@@ -18,6 +18,8 @@ export interface StreamSessionOptions {
   readonly memory: SessionMemory
   /** The server speaks Streamable HTTP. */
   readonly onstream: () => void
+  /** The server has shaken hands. */
+  readonly onintroduced: () => void
   /** The server has refused the first message as one that does not. Returns whether the messages are to be handed over. */
   readonly onrefused: () => boolean
   readonly onhandover: (messages: readonly Message[]) => void
@@ -228,9 +230,11 @@ export class StreamSession {
   async #refused (call: Call, refusal: Refusal): Promise<void> {
     const { settings, onrefused } = this.#options
     const { message, status } = refusal
+    // handed over already, with another message
+    if (this.#end.signal.aborted) return
     // what is no JSON-RPC is not from a server of Streamable HTTP; that POST is not allowed, one cannot say
     if (!this.#met && (status === 405 || (message === undefined && NO_STREAM.has(status))) && onrefused()) {
-      this.#handOver(call)
+      this.#handOver()
       return
     }
     if (message !== undefined) {
@@ -242,11 +246,14 @@ export class StreamSession {
     throw refusalError(refusal, settings)
   }
 
-  #handOver (call: Call): void {
-    const messages = [call.message, ...this.#outbox.take()]
-    // those among them that the party still waits for
-    for (const { rawId } of this.#calls.values()) this.#calls.take(rawId)
+  #handOver (): void {
+    const waiting = this.#outbox.take()
+    const isWaiting = new Set(waiting)
+    // several requests may be on their way: a server that does not know this transport has worked on none
+    const sent = this.#calls.values().map(({ message }) => message).filter(message => !isWaiting.has(message))
+    const messages = [...sent, ...waiting]
     this.#end.abort()
+    this.#calls.stop()
     this.#options.onhandover(messages)
   }
 
@@ -269,8 +276,9 @@ export class StreamSession {
   }
 
   async #answer (call: Call, message: Message): Promise<void> {
-    this.#calls.take(call.rawId)
+    // before the call is taken: what cannot be read is no answer
     if (call.message.method === 'initialize' && !message.failed) this.#establish(message)
+    this.#calls.take(call.rawId)
     if (call.own === undefined) await this.#party.tell(message)
     else call.own.resolve(message)
   }
@@ -279,11 +287,13 @@ export class StreamSession {
     const revision = answer.result?.['protocolVersion']
     this.#session = { id: this.#newId, revision: typeof revision === 'string' && VISIBLE.test(revision) ? revision : LATEST_LEGACY_REVISION }
     this.#newId = undefined
+    this.#options.onintroduced()
   }
 
   /** Opens another session, once for all who have lost the old one. @throws CodedError */
   async #renew (lost: Session): Promise<void> {
-    if (this.#session !== lost) return
+    // there may be another already, whose handshake has not ended
+    if (this.#session !== lost) return await this.#renewing
     this.#renewing ??= this.#reopen().finally(() => { this.#renewing = undefined })
     await this.#renewing
   }

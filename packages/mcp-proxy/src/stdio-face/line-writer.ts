@@ -3,6 +3,8 @@ import type { Writable } from 'node:stream'
 import type { Message } from '@mcp-proxy/protocol'
 
 const LINE_FEED = Buffer.from('\n')
+/** Milliseconds that a reader has at the end: one that has stopped must not keep the process. */
+const LAST_WORDS = 1_000
 
 /** Writes messages to a stream, one a line. What is written to one that has gone is lost, and nothing fails. */
 export class LineWriter {
@@ -36,10 +38,15 @@ export class LineWriter {
     return this.#room
   }
 
-  /** Settles when all has been handed on, or cannot be any more. */
+  /** Settles when all has been handed on, or cannot be any more: not to a reader that takes nothing for {@link LAST_WORDS}. */
   async flush (): Promise<void> {
     if (this.#gone || this.#stream.writableLength === 0) return
-    await new Promise<void>(resolve => this.#stream.write('', () => resolve()))
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LAST_WORDS)
+      this.#stream.write('', () => resolve())
+    })
+    clearTimeout(timer)
   }
 
   /** Leaves the stream as it was, open. */

@@ -86,8 +86,9 @@ export class IntroducedServers implements LegacySource {
         send: (message, options) => {
           if (server !== undefined) return this.#heard(server, message, options)
           if (message.rawId !== INITIALIZE_ID || message.kind !== 'response') return
-          if (message.failed || message.error !== undefined) {
-            fail(mcpError('MCP_ERR_CHILD_HANDSHAKE', name, message.error?.message ?? 'it was refused'))
+          const refusal = refusalOf(message)
+          if (refusal !== undefined) {
+            fail(mcpError('MCP_ERR_CHILD_HANDSHAKE', name, refusal))
             return
           }
           clearTimeout(timer)
@@ -177,5 +178,14 @@ export class IntroducedServers implements LegacySource {
   async #end (server: Introduced): Promise<void> {
     this.#forget(server)
     await server.connection.close()
+  }
+}
+
+/** Why an answer is no handshake. Answers of servers are not parsed when they are read: what looked like JSON may be none. */
+function refusalOf (answer: Message): string | undefined {
+  try {
+    return answer.failed || answer.error !== undefined ? answer.error?.message ?? 'it was refused' : undefined
+  } catch {
+    return 'its answer is not JSON'
   }
 }

@@ -94,6 +94,8 @@ for (const over of OVER) {
     const { url } = await start(t, over, { createServer: () => serverV1() })
     const create = over === 'sse' ? startSSEServer : startHTTPStreamServer
     await t.rejects(create({ port: Number(new URL(url).port), createServer: () => serverV1() }), { code: 'EADDRINUSE' })
+    await t.rejects(create({ port: undefined as unknown as number, createServer: () => serverV1() }), { code: 'MCP_ERR_OPTION', message: /port/ })
+    await t.rejects(create({ port: 0, createServer: undefined as unknown as () => ReturnType<typeof serverV1> }), { code: 'MCP_ERR_OPTION', message: 'Option createServer must be a function, not undefined' })
     await t.rejects(create({ port: 0, endpoint: 'no path', createServer: () => serverV1() }), { code: 'MCP_ERR_OPTION' })
     await t.rejects(create({ port: 0, maxSessions: 0, createServer: () => serverV1() }), { code: 'MCP_ERR_OPTION' })
   })
@@ -135,7 +137,7 @@ t.test('createHeaderAuth knows users by a header', (t) => {
   const several = createHeaderAuth(['ada', 'grace'], { header: 'X-Api-Key' })
   t.strictSame(several({ headers: { 'x-api-key': 'grace' } }), { userId: 'grace' })
   t.equal(several({ headers: { 'x-user-id': 'grace' } }), undefined)
-  for (const wrong of ['', [], ['ada', '']]) t.throws(() => createHeaderAuth(wrong), { code: 'MCP_ERR_OPTION' })
+  for (const wrong of ['', [], ['ada', ''], undefined as unknown as string]) t.throws(() => createHeaderAuth(wrong), { code: 'MCP_ERR_OPTION' })
   t.end()
 })
 

@@ -52,6 +52,8 @@ export async function startServer<S extends InProcessServer> (given: StartServer
   const app = Fastify({ logger, return503OnClosing: false })
   try {
     checkPath('endpoint', path)
+    // Fastify would take any free one
+    if (port === undefined) throw mcpError('MCP_ERR_OPTION', 'port', 'a port, 0 for any free one', 'undefined')
     const connect = connectInProcess(app, createServer, options)
     const { onRequest } = options
     const hooks = onRequest === undefined ? [] : [onRequest].flat()

@@ -62,8 +62,8 @@ for (const over of OVER) {
   t.test(`over ${over}: what else authenticate may say`, async (t) => {
     const path = over === 'sse' ? '/messages?sessionId=none' : '/stream'
     const post = async ({ app }: StartedServer): Promise<number> => (await app.inject({ method: 'POST', url: path, headers: { accept: JSON_AND_STREAM, 'mcp-session-id': 'none' }, payload: { jsonrpc: '2.0', id: 1, method: 'ping' } })).statusCode
-    for (const verdict of [true, 'ada', { userId: 'ada' }, { id: 7 }, {}]) t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: async () => verdict })), 404, JSON.stringify(verdict))
-    for (const verdict of [false, '', undefined, null]) t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => verdict })), 401, String(verdict))
+    for (const verdict of [true, 'ada', { userId: 'ada' }, { id: 7 }, { authenticated: true }, {}]) t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: async () => verdict })), 404, JSON.stringify(verdict))
+    for (const verdict of [false, '', undefined, null, { authenticated: false }, { authenticated: 0, userId: 'ada' }]) t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => verdict })), 401, JSON.stringify(verdict))
     t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => { throw new Error('the database is down') } })), 401)
     t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => { throw Object.assign(new Error('not you'), { statusCode: 403 }) } })), 403)
     t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => true, onRequest: async (_request, reply) => await reply.code(418).send() })), 418, 'hooks run behind it')
@@ -94,6 +94,8 @@ for (const over of OVER) {
     const { url } = await start(t, over, { createServer: () => serverV1() })
     const create = over === 'sse' ? startSSEServer : startHTTPStreamServer
     await t.rejects(create({ port: Number(new URL(url).port), createServer: () => serverV1() }), { code: 'EADDRINUSE' })
+    await t.rejects(create({ port: undefined as unknown as number, createServer: () => serverV1() }), { code: 'MCP_ERR_OPTION', message: /port/ })
+    await t.rejects(create({ port: 0, createServer: undefined as unknown as () => ReturnType<typeof serverV1> }), { code: 'MCP_ERR_OPTION', message: 'Option createServer must be a function, not undefined' })
     await t.rejects(create({ port: 0, endpoint: 'no path', createServer: () => serverV1() }), { code: 'MCP_ERR_OPTION' })
     await t.rejects(create({ port: 0, maxSessions: 0, createServer: () => serverV1() }), { code: 'MCP_ERR_OPTION' })
   })
@@ -135,7 +137,7 @@ t.test('createHeaderAuth knows users by a header', (t) => {
   const several = createHeaderAuth(['ada', 'grace'], { header: 'X-Api-Key' })
   t.strictSame(several({ headers: { 'x-api-key': 'grace' } }), { userId: 'grace' })
   t.equal(several({ headers: { 'x-user-id': 'grace' } }), undefined)
-  for (const wrong of ['', [], ['ada', '']]) t.throws(() => createHeaderAuth(wrong), { code: 'MCP_ERR_OPTION' })
+  for (const wrong of ['', [], ['ada', ''], undefined as unknown as string]) t.throws(() => createHeaderAuth(wrong), { code: 'MCP_ERR_OPTION' })
   t.end()
 })
 

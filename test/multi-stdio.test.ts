@@ -86,6 +86,10 @@ t.test('streams are never shared', async (t) => {
   t.ok([one, two].every(({ stdin }) => stdin.listenerCount('data') === 0))
 })
 
+t.test('one configuration without a list is refused', async (t) => {
+  await t.rejects(startMultiStdioServer({ url: 'http://127.0.0.1:9/' } as unknown as MultiStdioConfig[]), { code: 'MCP_ERR_OPTION', message: /^Option configs must be a list .* not object$/ })
+})
+
 t.test('what cannot be merged is refused before anybody is asked', async (t) => {
   const url = 'http://127.0.0.1:9/'
   const cases: Array<readonly [MultiStdioConfig[], object]> = [

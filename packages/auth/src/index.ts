@@ -63,9 +63,10 @@ function readUserIds (userId: McpAuthOptions['userId']): (given: string, request
       return verdict === true ? given : typeof verdict === 'string' && verdict !== '' ? verdict : undefined
     }
   }
-  const ids = typeof userId === 'string' ? [userId] : [...userId]
+  // a variable of the environment that is not set gives undefined, whatever the type says
+  const ids = typeof userId === 'string' ? [userId] : [...userId ?? []]
   // an empty id would let in whoever sends an empty header
-  if (ids.length === 0 || ids.some(id => typeof id !== 'string' || id === '')) throw mcpError('MCP_ERR_OPTION', 'userId', 'one or more user ids that are not empty, or a function', ids.length === 0 ? '[]' : 'one that is empty')
+  if (ids.length === 0 || ids.some(id => typeof id !== 'string' || id === '')) throw mcpError('MCP_ERR_OPTION', 'userId', 'one or more user ids that are not empty, or a function', ids.length === 0 ? 'none' : 'one that is empty')
   return async given => findSecret(given, ids)
 }
 

@@ -83,7 +83,7 @@ t.test('hook: false checks nothing and leaves the decorator', async (t) => {
 })
 
 t.test('user ids that are empty are refused at start', async (t) => {
-  for (const userId of ['', [], ['ada', ''], [7 as unknown as string]]) {
+  for (const userId of ['', [], ['ada', ''], [7 as unknown as string], undefined as unknown as string]) {
     const app = Fastify()
     await t.rejects(async () => { await app.register(mcpAuth, { userId }) }, { code: 'MCP_ERR_OPTION', message: /userId/ })
   }

@@ -32,7 +32,7 @@ export function connectSource (fastify: FastifyInstance, options: EndpointOption
 
 /** Servers in the process, ended with the app. @throws MCP_ERR_OPTION */
 export function connectInProcess<S extends InProcessServer> (fastify: FastifyInstance, createServer: CreateServerForRequest<S>, options: Omit<InProcessOptions<S>, 'log'>): Connect {
-  if (typeof createServer !== 'function') throw mcpError('MCP_ERR_OPTION', 'createServer', 'a function', `a ${typeof createServer}`)
+  if (typeof createServer !== 'function') throw mcpError('MCP_ERR_OPTION', 'createServer', 'a function', typeof createServer)
   const { connect, close } = inProcess((request) => {
     if (request === undefined) throw new TypeError('an endpoint has joined a client without its request')
     return createServer(request)

@@ -27,9 +27,10 @@ export type HeaderAuth = (request: RequestWithHeaders | undefined) => HeaderUser
  * @throws MCP_ERR_OPTION
  */
 export function createHeaderAuth (userId: string | readonly string[], options: HeaderAuthOptions = {}): HeaderAuth {
-  const ids = typeof userId === 'string' ? [userId] : [...userId]
+  // a variable of the environment that is not set gives undefined, whatever the type says
+  const ids = typeof userId === 'string' ? [userId] : [...userId ?? []]
   // an empty id would let in whoever sends an empty header
-  if (ids.length === 0 || ids.some(id => typeof id !== 'string' || id === '')) throw mcpError('MCP_ERR_OPTION', 'userId', 'one or more user ids that are not empty', ids.length === 0 ? '[]' : 'one that is empty')
+  if (ids.length === 0 || ids.some(id => typeof id !== 'string' || id === '')) throw mcpError('MCP_ERR_OPTION', 'userId', 'one or more user ids that are not empty', ids.length === 0 ? 'none' : 'one that is empty')
   const header = (options.header ?? DEFAULT_HEADER).toLowerCase()
   return (request) => {
     const given = request === undefined ? undefined : headerOf(request, header)

@@ -27,7 +27,7 @@ export interface StartMultiStdioServerOptions extends Omit<StdioFaceOptions, 'co
  * @throws MCP_ERR_OPTION, MCP_ERR_STDIO_IN_USE; rejects with MCP_ERR_CHILD_HANDSHAKE
  */
 export async function startMultiStdioServer (configs: readonly MultiStdioConfig[], options: StartMultiStdioServerOptions = {}): Promise<StdioFace> {
-  if (configs.length === 0) throw mcpError('MCP_ERR_OPTION', 'configs', 'one or more configurations', 'none')
+  if (!Array.isArray(configs) || configs.length === 0) throw mcpError('MCP_ERR_OPTION', 'configs', 'a list of one or more configurations', Array.isArray(configs) ? 'an empty one' : typeof configs)
   const serve = options.merge === true ? prepareMerged(configs, options) : prepareEach(configs, options)
   const remotes: RemoteServer[] = []
   const closeAll = async (): Promise<void> => { await Promise.all(remotes.map(remote => remote.close())) }

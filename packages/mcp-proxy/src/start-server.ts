@@ -15,7 +15,8 @@ export interface StartServerOptions<S extends InProcessServer = InProcessServer>
   createServer: CreateServerForRequest<S>
   /**
    * Decides about every request to the endpoint: what is refused is answered with 401. A string, or an object with a
-   * `userId`, `id` or `sub`, names the user, to whom the sessions belong that are opened; `true` lets in and names nobody.
+   * `userId`, `id` or `sub`, names the user, to whom the sessions belong that are opened; `true` lets in and names nobody. An object whose `authenticated` is not
+   * true refuses.
    * @default everybody is let in
    */
   authenticate?: ((request: FastifyRequest) => Verdict | Promise<Verdict>) | undefined
@@ -52,6 +53,8 @@ export async function startServer<S extends InProcessServer> (given: StartServer
   const app = Fastify({ logger, return503OnClosing: false })
   try {
     checkPath('endpoint', path)
+    // Fastify would take any free one
+    if (port === undefined) throw mcpError('MCP_ERR_OPTION', 'port', 'a port, 0 for any free one', 'undefined')
     const connect = connectInProcess(app, createServer, options)
     const { onRequest } = options
     const hooks = onRequest === undefined ? [] : [onRequest].flat()

@@ -1,4 +1,4 @@
-/** What a function that authenticates says: an object or a name lets in and tells who it is, `true` only lets in, all else refuses. */
+/** What a function that authenticates says: an object or a name lets in and tells who it is, `true` only lets in; all else refuses, and so does an object whose `authenticated` is not true. */
 export type Verdict = object | string | boolean | null | undefined
 
 /** Members in which an object may name its user, the first that is there. */
@@ -8,6 +8,8 @@ const NAMES = ['userId', 'id', 'sub'] as const
 export function readVerdict (verdict: Verdict): { readonly accepted: boolean, readonly principal: string | undefined } {
   if (typeof verdict === 'string') return { accepted: verdict !== '', principal: verdict === '' ? undefined : verdict }
   if (verdict === null || typeof verdict !== 'object') return { accepted: verdict === true, principal: undefined }
+  // callers of the other mcp-proxy refuse with { authenticated: false, error }
+  if ('authenticated' in verdict && verdict.authenticated !== true) return { accepted: false, principal: undefined }
   for (const name of NAMES) {
     const value: unknown = Reflect.get(verdict, name)
     if (typeof value === 'string' && value !== '') return { accepted: true, principal: value }

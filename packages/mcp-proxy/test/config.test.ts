@@ -50,6 +50,8 @@ t.test('what is wrong with an entry is said, and is wrong with that one only', a
     [7, /must be an object/],
     [{}, /needs a command or a url/],
     [{ command: 'x', url: 'http://x' }, /one of them/],
+    [{ command: 'x', disabled: 'yes' }, /disabled must be true or false/],
+    [{ url: 'http://x', disabled: null }, /disabled must be true or false/],
     [{ command: '' }, /command must not be empty/],
     [{ command: ['x'] }, /command must be a string/],
     [{ command: 'x', args: 'y' }, /args must be a list/],

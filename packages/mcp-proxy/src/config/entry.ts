@@ -39,7 +39,9 @@ const TRANSPORTS: ReadonlyMap<string, UrlEntry['transport']> = new Map([
 /** Reads one entry of `mcpServers`; members that it does not know belong to other programs. @throws SettingError, with no value in it */
 export function readEntry (given: unknown, environment: NodeJS.ProcessEnv): ServerEntry {
   if (!isObject(given)) throw new SettingError('it must be an object')
-  const { command, url, type } = given
+  const { command, url, type, disabled } = given
+  // "yes" is meant to keep it from being served
+  if (disabled !== undefined && typeof disabled !== 'boolean') throw new SettingError('disabled must be true or false')
   if ((command === undefined) === (url === undefined)) throw new SettingError(command === undefined ? 'it needs a command or a url' : 'it has a command and a url: one of them')
   if (type !== undefined && typeof type !== 'string') throw new SettingError('type must be a string')
   const fill = (value: unknown, where: string): string => {

@@ -251,6 +251,24 @@ t.test('servers end with their clients, and with the app', async (t) => {
   t.equal(n, 2, 'nothing is made any more')
 })
 
+t.test('who is told that a server was connected is told that it has ended, also when the client has not waited', async (t) => {
+  const events: string[] = []
+  let connected = (): void => {}
+  const party = join(t, () => serverV1(), {
+    onConnect: async () => {
+      events.push('connect')
+      await new Promise<void>((resolve) => { connected = resolve })
+    },
+    onClose: () => { events.push('close') },
+  })
+  party.say(INITIALIZE)
+  await until(() => events.length === 1)
+  await party.connection.close()
+  connected()
+  await until(() => events.length === 2)
+  t.strictSame(events, ['connect', 'close'])
+})
+
 t.test('an endpoint takes one of command, createServer, connect', async (t) => {
   const createServer = (): ReturnType<typeof serverV1> => serverV1()
   const connect = (): Connection => ({ close: async () => {} })

@@ -143,9 +143,14 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
     this.#server = server
     this.#link = link
     await server.connect(link)
-    await this.#settings.onConnect?.(server)
     // it may have been closed meanwhile
     if (this.#ended) return
+    await this.#settings.onConnect?.(server)
+    if (this.#ended) {
+      // whoever was told of its begin is told of its end
+      await this.#tell(server)
+      return
+    }
     this.#ready = true
     const waiting = this.#waiting
     this.#waiting = []

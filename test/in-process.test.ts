@@ -269,6 +269,22 @@ t.test('who is told that a server was connected is told that it has ended, also 
   t.strictSame(events, ['connect', 'close'])
 })
 
+t.test('a server that has a client serves no other, and is not ended for it', async (t) => {
+  const server = serverV1('only')
+  const { connect, close } = inProcess(() => server)
+  t.teardown(close)
+  const [first, second, third] = [new Party(connect), new Party(connect), new Party(connect)]
+  first.say(INITIALIZE)
+  await first.answerTo('0')
+  second.say(INITIALIZE)
+  t.match((await second.answerTo('0')).message.toJSON(), { error: { data: { code: 'MCP_ERR_CREATE_SERVER' } } })
+  first.say(call('1', 'whoami'))
+  t.match((await first.answerTo('1')).message.toJSON(), { result: { content: [{ text: 'only' }] } })
+  await first.connection.close()
+  third.say(INITIALIZE)
+  t.hasProp((await third.answerTo('0')).message.toJSON(), 'result', 'when it is free again it may')
+})
+
 t.test('an endpoint takes one of command, createServer, connect', async (t) => {
   const createServer = (): ReturnType<typeof serverV1> => serverV1()
   const connect = (): Connection => ({ close: async () => {} })

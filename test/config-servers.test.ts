@@ -3,6 +3,10 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Client } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
+import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import t from 'tap'
 import { CHILD, fixture, lean, startProxy } from './helpers/app.js'
 import { isAlive, runBinary, type Running } from './helpers/binary.js'
@@ -262,4 +266,21 @@ t.test('a file without servers is waited for', async (t) => {
   await config.write({ one: child() })
   await running.wrote(/"mcpServer":"one".*server is ready/)
   t.equal(await (await open(t, url, 'one')).text('echo', { text: 'hi' }), 'hi')
+})
+
+t.test('while it stops, open calls get what their clients are asked', async (t) => {
+  const running = run(t, await Config.make(t, { asker: entry([process.execPath, fixture('asker.mjs')]) }), ['--close-grace', '60000'])
+  const client = new Client({ name: 'asked', version: '1' }, { capabilities: { elicitation: {}, sampling: {}, roots: {} } })
+  t.teardown(() => client.close())
+  client.setRequestHandler(ElicitRequestSchema, async () => {
+    running.process.kill('SIGTERM')
+    await running.wrote(/"stopping"/)
+    return { action: 'accept', content: { answer: 'late' } }
+  })
+  client.setRequestHandler(CreateMessageRequestSchema, async () => ({ role: 'assistant', model: 'm', content: { type: 'text', text: 'later' } }))
+  client.setRequestHandler(ListRootsRequestSchema, async () => ({ roots: [{ uri: 'file:///x', name: 'x' }] }))
+  await client.connect(new StreamableHTTPClientTransport(new URL(`${await urlOf(running)}/asker/mcp`)) as Transport)
+  const { content } = await client.callTool({ name: 'ask', arguments: { secret: 's' } })
+  t.match(JSON.parse((content as Array<{ text: string }>)[0]?.text ?? ''), { elicited: 'late', sampled: 'later', root: 'x' })
+  t.same(await running.ended, { code: 0, signal: null })
 })

@@ -251,6 +251,40 @@ t.test('servers end with their clients, and with the app', async (t) => {
   t.equal(n, 2, 'nothing is made any more')
 })
 
+t.test('who is told that a server was connected is told that it has ended, also when the client has not waited', async (t) => {
+  const events: string[] = []
+  let connected = (): void => {}
+  const party = join(t, () => serverV1(), {
+    onConnect: async () => {
+      events.push('connect')
+      await new Promise<void>((resolve) => { connected = resolve })
+    },
+    onClose: () => { events.push('close') },
+  })
+  party.say(INITIALIZE)
+  await until(() => events.length === 1)
+  await party.connection.close()
+  connected()
+  await until(() => events.length === 2)
+  t.strictSame(events, ['connect', 'close'])
+})
+
+t.test('a server that has a client serves no other, and is not ended for it', async (t) => {
+  const server = serverV1('only')
+  const { connect, close } = inProcess(() => server)
+  t.teardown(close)
+  const [first, second, third] = [new Party(connect), new Party(connect), new Party(connect)]
+  first.say(INITIALIZE)
+  await first.answerTo('0')
+  second.say(INITIALIZE)
+  t.match((await second.answerTo('0')).message.toJSON(), { error: { data: { code: 'MCP_ERR_CREATE_SERVER' } } })
+  first.say(call('1', 'whoami'))
+  t.match((await first.answerTo('1')).message.toJSON(), { result: { content: [{ text: 'only' }] } })
+  await first.connection.close()
+  third.say(INITIALIZE)
+  t.hasProp((await third.answerTo('0')).message.toJSON(), 'result', 'when it is free again it may')
+})
+
 t.test('an endpoint takes one of command, createServer, connect', async (t) => {
   const createServer = (): ReturnType<typeof serverV1> => serverV1()
   const connect = (): Connection => ({ close: async () => {} })

@@ -18,6 +18,9 @@ export interface InProcessSettings<S extends InProcessServer> {
 /** Bytes of messages that wait for a server to be made. */
 const MAX_WAITING = 16 * 1024 * 1024
 
+/** Servers that have a client: another one must neither get them nor end them. */
+const taken = new WeakSet<InProcessServer>()
+
 /** One client and the server that was made for it, from the client's first message on. */
 export class InProcessSession<S extends InProcessServer> implements Connection, ChangeListener {
   readonly #settings: InProcessSettings<S>
@@ -130,11 +133,13 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
 
   async #start (): Promise<void> {
     const { createServer, startTimeout } = this.#settings
-    const server = await createdWithin(startTimeout, () => createServer(this.#context), late => this.#closeServer(late))
+    const server = await createdWithin(startTimeout, () => createServer(this.#context), late => this.#giveAway(late))
     if (this.#ended) {
-      await this.#closeServer(server)
+      await this.#giveAway(server)
       return
     }
+    if (taken.has(server)) throw new TypeError('createServer has returned a server that has a client already: make one for each')
+    taken.add(server)
     const link: ServerTransport = new ServerTransport({
       sessionId: this.#transport.sessionId,
       onsend: (message, relatedRequestId) => this.#sent(message, relatedRequestId),
@@ -143,9 +148,14 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
     this.#server = server
     this.#link = link
     await server.connect(link)
-    await this.#settings.onConnect?.(server)
     // it may have been closed meanwhile
     if (this.#ended) return
+    await this.#settings.onConnect?.(server)
+    if (this.#ended) {
+      // whoever was told of its begin is told of its end
+      await this.#tell(server)
+      return
+    }
     this.#ready = true
     const waiting = this.#waiting
     this.#waiting = []
@@ -242,11 +252,18 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
     }
   }
 
+  /** Nobody has used it. */
+  async #giveAway (server: S): Promise<void> {
+    if (!taken.has(server)) await this.#closeServer(server)
+  }
+
   async #closeServer (server: S): Promise<void> {
     try {
       await server.close?.()
     } catch (err) {
       this.#context.log.error({ err, server: this.#settings.name }, 'a server did not end cleanly')
+    } finally {
+      taken.delete(server)
     }
   }
 }

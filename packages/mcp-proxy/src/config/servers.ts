@@ -54,7 +54,9 @@ export class Servers {
   async close (): Promise<void> {
     this.#closed = true
     await this.#turn
-    for (const name of [...this.#kept.keys()]) void this.#end(name)
+    // each stays where it is until it has ended: open calls may wait for what their clients are to answer
+    await Promise.all([...this.#kept].map(([name, { server }]) => this.#finish(name, server)))
+    this.#kept.clear()
     await Promise.all(this.#ending)
   }
 
@@ -89,10 +91,14 @@ export class Servers {
     const kept = this.#kept.get(name)
     if (kept === undefined) return
     this.#kept.delete(name)
-    const { log } = this.#options
-    const ended: Promise<void> = kept.server.close().catch((err: unknown) => log.error({ err, mcpServer: name }, 'server did not end cleanly')).finally(() => this.#ending.delete(ended))
+    const ended: Promise<void> = this.#finish(name, kept.server).finally(() => this.#ending.delete(ended))
     this.#ending.add(ended)
     await ended
+  }
+
+  async #finish (name: string, server: Served): Promise<void> {
+    const { log } = this.#options
+    await server.close().catch((err: unknown) => log.error({ err, mcpServer: name }, 'server did not end cleanly'))
     log.info({ mcpServer: name }, 'server has ended')
   }
 

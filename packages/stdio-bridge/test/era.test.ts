@@ -36,6 +36,7 @@ for (const [how, source] of Object.entries(WAYS)) {
       const client = made.client()
       t.equal((await client.initialize()).result?.['protocolVersion'], '2025-06-18')
       t.match((await client.request(1, 'x/ping')).result, { pong: Number })
+      await made.log.stderr(/"server\/discover"/)
       const before = heard(made).filter(method => method === 'server/discover').length
       t.equal(before, 1, 'it was asked')
       // the verdict is kept: the next child is not asked
@@ -52,6 +53,8 @@ t.test('the handshake of a client with a child of its own goes through as it is,
   const made = makeBridge(t, { command: legacy(WAYS['answers with an error']), isolation: 'session' })
   const client = made.client()
   await client.initialize({ roots: { listChanged: true }, experimental: { x: 1 } }, '2025-03-26')
+  // what a child writes to stderr comes by a pipe of its own
+  await made.log.stderr(/"initialize"/)
   const line = made.log.stderrLines(/"initialize"/)
   t.equal(line.length, 1)
   t.match(JSON.parse(String(line[0])), { params: { protocolVersion: '2025-03-26', capabilities: { roots: { listChanged: true }, experimental: { x: 1 } }, clientInfo: { name: 'test', version: '1' } } })

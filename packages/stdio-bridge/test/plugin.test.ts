@@ -84,6 +84,7 @@ t.test('a child that did not shake hands in time does not stay', async (t) => {
 t.test('start() of a bridge with a child per session tries one and ends it', async (t) => {
   const { bridge, log } = makeBridge(t, { isolation: 'session', env: { MCP_CHILD_STDERR: 'up' } })
   await bridge.start()
+  await log.stderr(/^up$/)
   t.equal(log.stderrLines(/^up$/).length, 1)
   t.same(bridge.status().children.filter(({ pid }) => pid !== undefined && isAlive(pid)).filter(({ clients }) => clients > 0), [])
   const broken = makeBridge(t, { isolation: 'session', env: { MCP_CHILD_EXIT: '1' } })

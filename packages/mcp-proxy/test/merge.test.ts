@@ -154,6 +154,16 @@ t.test('one that refuses, hangs or goes is left out; when nobody answers, that i
   t.ok(alone.closed)
 })
 
+t.test('a refusal that only looks like JSON leaves its server out, and no other', async (t) => {
+  const good = new Fake({ tools: {} })
+  const bad = new Fake({})
+  bad.answers.delete('initialize')
+  const client = connected({ bad, good })
+  bad.say('{"jsonrpc":"2.0","id":"init","error":{oops}}')
+  t.match(client.answer('init'), { result: { capabilities: { tools: {} } } })
+  t.ok(bad.closed)
+})
+
 t.test('a list is of all servers that have one, in their order, with bytes as they were', async (t) => {
   const text = '{"description":"\\u00e9 name","n":12345678901234567890,"name":"echo","x":{"name":"kept"}}'
   const one = new Fake({ tools: {} })

@@ -3,6 +3,8 @@ import type { DEFAULT_RECONNECT } from './options.js'
 
 /** Milliseconds of the longest pause that a server can ask for. */
 const MAX_RETRY = 300_000
+/** And of the shortest: a server that wants none, and ends each stream at once, would be asked without end. */
+const MIN_RETRY = 100
 
 /** Pauses between attempts: each twice as long as the one before, with some chance in it, so that clients do not come all at once. */
 export class Backoff {
@@ -17,7 +19,7 @@ export class Backoff {
 
   /** How long the server wants its clients to wait (event stream field `retry`), which they then have to. */
   obey (milliseconds: number): void {
-    this.#retry = Math.min(milliseconds, MAX_RETRY)
+    this.#retry = Math.min(Math.max(milliseconds, MIN_RETRY), MAX_RETRY)
   }
 
   /** There is a stream. It counts as a success when it says something, or when it lasts. */

@@ -119,3 +119,21 @@ t.test('what is asked while a session is opened again waits for its handshake', 
   t.equal(count, 2)
   t.notOk(early)
 })
+
+t.test('a server that wants no pause, and ends each stream with an event, is given one', async (t) => {
+  let [rested, early] = [true, false]
+  const server = await scripted(t, (asked) => {
+    if (asked.what === 'server/discover') return asked.error(-32601)
+    if (asked.what === 'initialize') return asked.result(RESULT)
+    if (asked.what !== 'GET') return asked.status(202)
+    early ||= !rested
+    rested = false
+    asked.stream().response.end('retry: 0\nid: 1\ndata: {"jsonrpc":"2.0","method":"notifications/x"}\n\n', () => {
+      setTimeout(() => { rested = true }, 50)
+    })
+  })
+  const party = new TestParty(remote(t, { url: server.url }))
+  await party.start()
+  await party.told('notifications/x', 3)
+  t.notOk(early)
+})

@@ -42,6 +42,15 @@ export function readResult (answer: Message): Readonly<Record<string, unknown>> 
   }
 }
 
+/** Why a server has not shaken hands, by its answer. */
+export function reasonOf (answer: Message): string {
+  try {
+    return answer.error?.message ?? 'its answer is no result'
+  } catch {
+    return 'its answer is not JSON'
+  }
+}
+
 /** A task lives on its server, and only its id says on which: that is not kept. */
 function withoutTasks ({ tasks: _, ...capabilities }: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   return capabilities

@@ -1,6 +1,6 @@
 import { CANCELLED_ID, METHOD_NOT_FOUND, Message, idKey, mcpError, toRpcError, type CodedError, type Connect, type ConnectContext, type Connection, type SendOptions, type Transport } from '@mcp-proxy/protocol'
 import { GatheredCall, TriedCall, noAnswer, type Call, type Finish } from './call.js'
-import { mergeHandshakes } from './handshake.js'
+import { mergeHandshakes, reasonOf } from './handshake.js'
 import { HostRequests } from './host-requests.js'
 import { LISTS } from './lists.js'
 import { MergedLists } from './merged-lists.js'
@@ -158,7 +158,7 @@ export class MergedParty implements Connection, UpstreamListener {
 
   /** A server that has not shaken hands is no part of this session. */
   #leaveOut (server: Upstream, answer: Message | undefined): void {
-    const reason = server.gone ? 'it has gone' : answer === undefined ? 'no answer in time' : answer.error?.message ?? 'its answer is no result'
+    const reason = server.gone ? 'it has gone' : answer === undefined ? 'no answer in time' : reasonOf(answer)
     this.#context.log.error({ mcpServer: server.name, reason }, 'one of the merged servers is left out: it has not shaken hands')
     server.end().catch((err: unknown) => this.#context.log.error({ err, mcpServer: server.name }, 'connection did not end cleanly'))
   }

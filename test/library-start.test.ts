@@ -63,7 +63,7 @@ for (const over of OVER) {
     const path = over === 'sse' ? '/messages?sessionId=none' : '/stream'
     const post = async ({ app }: StartedServer): Promise<number> => (await app.inject({ method: 'POST', url: path, headers: { accept: JSON_AND_STREAM, 'mcp-session-id': 'none' }, payload: { jsonrpc: '2.0', id: 1, method: 'ping' } })).statusCode
     for (const verdict of [true, 'ada', { userId: 'ada' }, { id: 7 }, { authenticated: true }, {}]) t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: async () => verdict })), 404, JSON.stringify(verdict))
-    for (const verdict of [false, '', undefined, null, { authenticated: false }, { authenticated: 0, userId: 'ada' }]) t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => verdict })), 401, JSON.stringify(verdict))
+    for (const verdict of [false, '', undefined, null, { authenticated: false }, { authenticated: 0, userId: 'ada' }, { userId: undefined }, { id: null, name: 'ada' }]) t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => verdict })), 401, JSON.stringify(verdict))
     t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => { throw new Error('the database is down') } })), 401)
     t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => { throw Object.assign(new Error('not you'), { statusCode: 403 }) } })), 403)
     t.equal(await post(await start(t, over, { createServer: () => serverV1(), authenticate: () => true, onRequest: async (_request, reply) => await reply.code(418).send() })), 418, 'hooks run behind it')

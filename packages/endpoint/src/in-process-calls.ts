@@ -1,4 +1,4 @@
-import { CANCELLED_ID, type JsonRpcMessage, type Message } from '@mcp-proxy/protocol'
+import { BusyMap, CANCELLED_ID, type JsonRpcMessage, type Message } from '@mcp-proxy/protocol'
 
 /** A request of the client that has no answer. */
 interface Call {
@@ -8,7 +8,7 @@ interface Call {
 
 /** The open calls of one client. A call is named by the JSON text of the id that the server knows it under. */
 export class InProcessCalls {
-  readonly #calls = new Map<string, Call>()
+  readonly #calls = new BusyMap<string, Call>()
 
   get size (): number { return this.#calls.size }
 

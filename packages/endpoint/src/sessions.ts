@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mcpError } from '@mcp-proxy/protocol'
+import { BusyMap, mcpError } from '@mcp-proxy/protocol'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { closeGracefully, type Closing } from './closing.js'
 import type { EndpointSettings, SessionInfo } from './options.js'
@@ -18,7 +18,7 @@ const SWEEP = 10_000
 
 /** The sessions of one endpoint: bounded in number and idle time, each seen only by the principal that opened it. */
 export class Sessions<S extends Session> {
-  readonly #sessions = new Map<string, S>()
+  readonly #sessions = new BusyMap<string, S>()
   readonly #settings: EndpointSettings
   readonly #log: FastifyBaseLogger
   readonly #streams: Ticker
@@ -106,6 +106,6 @@ export class Sessions<S extends Session> {
   async #close (): Promise<void> {
     this.#closing = true
     this.#stopTimer()
-    await closeGracefully(this.#sessions.values(), this.#settings.closeGrace, this.#streams)
+    await closeGracefully([...this.#sessions.values()], this.#settings.closeGrace, this.#streams)
   }
 }

@@ -1,3 +1,4 @@
+import { BusySet } from '@mcp-proxy/protocol'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
@@ -13,7 +14,7 @@ export function endSilentConnections (fastify: FastifyInstance): void {
   const { server } = fastify
   if (watched.has(server)) return
   watched.add(server)
-  const open = new Set<Socket>()
+  const open = new BusySet<Socket>()
   let closing = false
   const endIfSilent = (socket: Socket): void => { if (socket.bytesRead === 0) socket.destroy() }
   const keep = (socket: Socket): void => {
@@ -26,6 +27,6 @@ export function endSilentConnections (fastify: FastifyInstance): void {
   server.on('secureConnection', keep)
   fastify.addHook('preClose', async () => {
     closing = true
-    for (const socket of open) endIfSilent(socket)
+    for (const socket of [...open]) endIfSilent(socket)
   })
 }

@@ -1,3 +1,4 @@
+import { BusySet } from '@mcp-proxy/protocol'
 /** What has something to do now and then: an open stream, an exchange without an answer. */
 export interface Ticking {
   tick: () => void
@@ -7,7 +8,7 @@ export interface Ticking {
 
 /** One timer for all streams of an endpoint. */
 export class Ticker {
-  readonly #members = new Set<Ticking>()
+  readonly #members = new BusySet<Ticking>()
   readonly #interval: number
   #timer: NodeJS.Timeout | undefined
 

@@ -160,18 +160,6 @@ export function idKey (raw: string): string | undefined {
   return Number.isSafeInteger(number) ? String(number) : Number.isNaN(number) ? undefined : raw
 }
 
-/** Replaces the bytes at some places, which must not overlap. */
-export function splice (bytes: Buffer, places: ReadonlyArray<Span & { readonly text: string }>): Buffer {
-  const parts: Buffer[] = []
-  let at = 0
-  for (const { start, end, text } of places.toSorted((a, b) => a.start - b.start)) {
-    parts.push(bytes.subarray(at, start), Buffer.from(text))
-    at = end
-  }
-  parts.push(bytes.subarray(at))
-  return Buffer.concat(parts)
-}
-
 /** The elements of a JSON array that is known to be valid and to hold objects. */
 export function splitArray (bytes: Buffer): Buffer[] {
   const parts: Buffer[] = []

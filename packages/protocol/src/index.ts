@@ -1,4 +1,5 @@
 export { MCP_ERROR_CODES, checkInteger, checkMilliseconds, mcpError, toRpcError, type CodedError, type McpErrorCode } from './errors.js'
+export { BusyMap, BusySet } from './busy.js'
 export type { FastifyBaseLogger, FastifyRequest } from './fastify.js'
 export * from './json-rpc.js'
 export { foldName, guessEnvelope, idKey, splitArray, type Envelope, type MessageKind } from './envelope.js'

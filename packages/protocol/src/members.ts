@@ -1,10 +1,8 @@
 import { findSpan, scanObject, skipSpace, type Span } from './scan.js'
+import type { Place } from './splice.js'
 
 /** Members of an object by name, as JSON text; `undefined` takes a member out. */
 export type Members = Readonly<Record<string, string | undefined>>
-
-/** What stands at one place of a message, and what shall stand there. */
-export type Place = Span & { readonly text: string }
 
 /**
  * Sets and takes out members of the object at a path; the objects on the way are made where they are missing. All other

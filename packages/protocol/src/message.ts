@@ -1,7 +1,8 @@
-import { judgeEnvelope, readEnvelope, splice, splitArray, type Envelope, type MessageKind } from './envelope.js'
+import { judgeEnvelope, readEnvelope, splitArray, type Envelope, type MessageKind } from './envelope.js'
 import { mcpError } from './errors.js'
 import { placeMembers, prependMembers, type Members } from './members.js'
-import { findSpan, findStart, skipSpace, type Span } from './scan.js'
+import { findSpan, findStart, skipSpace } from './scan.js'
+import { splice, type Place } from './splice.js'
 import type { Id, JsonRpcErrorObject, JsonRpcMessage } from './json-rpc.js'
 
 /** Messages that a batch may have. */
@@ -125,12 +126,12 @@ export class Message {
 
   /** The same message under another id, and with other JSON text at some paths; a path that does not exist is left out. */
   rewrite (rawId: string | undefined, edits: ReadonlyArray<readonly [Path, string]> = []): Message {
-    const places: Array<Span & { text: string }> = []
+    const places: Place[] = []
     const idSpan = rawId === undefined || rawId === this.rawId ? undefined : this.#envelope.idSpan ?? findSpan(this.#bytes, ['id'])
-    if (idSpan !== undefined && rawId !== undefined) places.push({ ...idSpan, text: rawId })
+    if (idSpan !== undefined && rawId !== undefined) places.push({ start: idSpan.start, end: idSpan.end, text: rawId })
     for (const [path, text] of edits) {
       const span = findSpan(this.#bytes, path)
-      if (span !== undefined) places.push({ ...span, text })
+      if (span !== undefined) places.push({ start: span.start, end: span.end, text })
     }
     if (places.length === 0) return this
     const { kind, method, failed } = this.#envelope
@@ -154,7 +155,7 @@ export class Message {
     return place === undefined ? this : this.#spliced(place)
   }
 
-  #spliced (place: Span & { text: string }): Message {
+  #spliced (place: Place): Message {
     const { kind, method, failed, rawId } = this.#envelope
     return new Message(splice(this.#bytes, [place]), { kind, method, failed, rawId })
   }

@@ -177,7 +177,7 @@ t.test('a request is cancelled by its id, or by leaving; then nothing is heard o
   client.ask('1', 'tools/call')
   const [first, second] = source.servers
   client.notify('notifications/cancelled', { requestId: 1 })
-  t.strictSame([first?.closed, second?.closed, first?.need.signal.aborted], [1, 0, true])
+  t.strictSame([first?.closed, second?.closed, first?.need.signal().aborted], [1, 0, true])
   t.equal(first?.heard.length, 1, 'the server hears of it by its connection')
   first?.say({ id: 1, result: {} })
   t.equal(client.got.length, 0)

@@ -1,4 +1,4 @@
-import { CANCELLED_ID, idKey, mcpError, type Connect, type ConnectContext, type Connection, type Message, type Transport } from '@mcp-proxy/protocol'
+import { BusySet, CANCELLED_ID, idKey, mcpError, type Connect, type ConnectContext, type Connection, type Message, type Transport } from '@mcp-proxy/protocol'
 import type { Session, SseStream } from '@mcp-proxy/endpoint'
 
 /** One client of the HTTP+SSE transport: it lives as long as its event stream (2024-11-05, "HTTP with SSE"). */
@@ -11,7 +11,7 @@ export class SseSession implements Session, Transport {
   onmessage: ((message: Message) => void) | undefined
   onclose: (() => void) | undefined
   /** Ids of requests without an answer, as JSON text. */
-  readonly #calls = new Set<string>()
+  readonly #calls = new BusySet<string>()
   readonly #stream: SseStream
   readonly #onend: (session: SseSession) => void
   #connection: Connection | undefined

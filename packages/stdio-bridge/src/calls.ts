@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { LOG_LEVEL_KEY, REQUEST_PROGRESS_TOKEN, idKey, metaOf, type Message } from '@mcp-proxy/protocol'
+import { BusyMap, BusySet, LOG_LEVEL_KEY, REQUEST_PROGRESS_TOKEN, idKey, metaOf, type Message } from '@mcp-proxy/protocol'
 import type { Peer } from './peer.js'
 
 /** A client's request that a child is working on. */
@@ -39,9 +39,9 @@ export interface CallsOptions {
 /** The open calls of one child. Each has an id of its own there, so equal ids of different clients never meet. */
 export class Calls {
   readonly #options: CallsOptions
-  readonly #byId = new Map<string, Call>()
-  readonly #byToken = new Map<string, Call>()
-  readonly #logging = new Set<Call>()
+  readonly #byId = new BusyMap<string, Call>()
+  readonly #byToken = new BusyMap<string, Call>()
+  readonly #logging = new BusySet<Call>()
   // ids that cannot be guessed: a child that reads JSON loosely must not be talked into answering somebody else's call
   #next = randomInt(2 ** 30)
 
@@ -96,7 +96,7 @@ export class Calls {
   }
 
   /** Open calls that ask for log messages. */
-  get logging (): ReadonlySet<Call> { return this.#logging }
+  get logging (): Iterable<Call> { return this.#logging }
 
   close (call: Call): void {
     this.#byId.delete(call.id)

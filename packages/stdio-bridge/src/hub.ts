@@ -1,4 +1,4 @@
-import { Message, mcpError, toRpcError, type CodedError, type FastifyBaseLogger, type SendOptions } from '@mcp-proxy/protocol'
+import { BusySet, Message, mcpError, toRpcError, type CodedError, type FastifyBaseLogger, type SendOptions } from '@mcp-proxy/protocol'
 import { Calls, type Call } from './calls.js'
 import { Listens } from './listens.js'
 import { OwnCalls } from './own-calls.js'
@@ -26,7 +26,7 @@ export class Hub {
   readonly events: BridgeEvents
   exclusive: boolean
   readonly era: ServerEra
-  readonly peers: Set<Peer> = new Set()
+  readonly peers: BusySet<Peer> = new BusySet()
   readonly calls: Calls
   readonly subscriptions: Subscriptions = new Subscriptions()
   /** Subscriptions of clients of a server without handshake. */

@@ -1,4 +1,4 @@
-import { CANCELLED_ID, Message, idKey, mcpError, toRpcError, type CodedError, type ConnectContext, type Transport } from '@mcp-proxy/protocol'
+import { BusyMap, CANCELLED_ID, Message, idKey, mcpError, toRpcError, type CodedError, type ConnectContext, type Transport } from '@mcp-proxy/protocol'
 import { pass } from './pass.js'
 import { Peer } from './peer.js'
 import type { KeptChildren } from './kept-children.js'
@@ -26,7 +26,7 @@ export class LeasedCalls {
   readonly #options: LeasedCallsOptions
   readonly #transport: Transport
   readonly #context: Omit<ConnectContext, 'request'>
-  readonly #calls = new Map<string, OpenCall>()
+  readonly #calls = new BusyMap<string, OpenCall>()
   #nextCallback = 1
   #closed = false
 
@@ -73,7 +73,7 @@ export class LeasedCalls {
   /** A notification: of the end of one call, or for all. */
   notify (message: Message): void {
     if (message.method !== 'notifications/cancelled') {
-      for (const { serving } of this.#calls.values()) if (serving !== undefined) pass(serving.transport, message)
+      for (const { serving } of [...this.#calls.values()]) if (serving !== undefined) pass(serving.transport, message)
       return
     }
     const rawId = idKey(message.raw(CANCELLED_ID) ?? '') ?? ''
@@ -85,13 +85,13 @@ export class LeasedCalls {
 
   /** The answer to a request of one of the children. */
   answer (message: Message): void {
-    for (const { serving } of this.#calls.values()) if (serving?.peer.callbacks.has(message.rawId ?? '') === true) pass(serving.transport, message)
+    for (const { serving } of [...this.#calls.values()]) if (serving?.peer.callbacks.has(message.rawId ?? '') === true) pass(serving.transport, message)
   }
 
   close (): void {
     if (this.#closed) return
     this.#closed = true
-    for (const [rawId, call] of this.#calls) this.#end(rawId, call, 'dirty')
+    for (const [rawId, call] of [...this.#calls]) this.#end(rawId, call, 'dirty')
   }
 
   #owner (kind: Kind): { principal: string | undefined, kind: Kind } {

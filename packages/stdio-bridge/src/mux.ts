@@ -200,14 +200,14 @@ export class Mux {
       const offered: unknown = Reflect.get(capabilities, kind)
       if (offered === null || typeof offered !== 'object' || Reflect.get(offered, 'listChanged') !== true) continue
       const message = Message.notification(`notifications/${kind}/list_changed`)
-      for (const peer of peers) this.#hub.deliver(peer, message)
+      for (const peer of [...peers]) this.#hub.deliver(peer, message)
     }
   }
 
   #lost (error: CodedError): void {
     const hub = this.#hub
     this.#failOpen(error)
-    for (const peer of hub.peers) {
+    for (const peer of [...hub.peers]) {
       // the client may be showing a dialog that nobody waits for any more
       for (const id of peer.callbacks.keys()) hub.deliver(peer, Message.notification('notifications/cancelled', { requestId: Number(id), reason: error.message }))
       peer.callbacks.clear()

@@ -1,4 +1,4 @@
-import type { JsonRpcErrorObject, Message, Transport } from '@mcp-proxy/protocol'
+import { BusyMap, type JsonRpcErrorObject, type Message, type Transport } from '@mcp-proxy/protocol'
 import type { Call } from './calls.js'
 import type { Listen } from './listens.js'
 
@@ -11,7 +11,7 @@ export class Peer {
   /** Names the connection in logs. */
   readonly id: string
   /** Open calls by the client's id, as JSON text. */
-  readonly calls: Map<string, Call> = new Map()
+  readonly calls: BusyMap<string, Call> = new BusyMap()
   /** Open subscriptions of a modern client by its id, as JSON text. */
   readonly listens: Map<string, Listen> = new Map()
   /** Ids of requests that wait for a child. */

@@ -161,7 +161,7 @@ function progress (hub: Hub, message: Message): void {
  * @param related it is about the only call that there is
  */
 function broadcast (hub: Hub, message: Message, admits: (peer: Peer) => boolean, related: boolean = false): void {
-  for (const peer of hub.peers) {
+  for (const peer of [...hub.peers]) {
     if (hub.exclusive) hub.deliver(peer, message, { relatedRequestId: peer.onlyCall })
     else if (admits(peer)) hub.deliver(peer, message, related ? { relatedRequestId: peer.onlyCall } : undefined)
   }

@@ -1,28 +1,21 @@
 import { toRpcError, Message, type CodedError, type SendOptions } from '@mcp-proxy/protocol'
 import type { SseStream, Ticker, Ticking } from '@mcp-proxy/endpoint'
 import type { FastifyReply } from 'fastify'
-import { Channel } from './channel.js'
+import type { Body, Post } from './body.js'
+import type { Channel } from './channel.js'
 
-export interface ExchangeOptions {
-  readonly reply: FastifyReply
-  /** The requests of the body; a batch may have several. */
-  readonly requests: readonly Message[]
-  /** The body was an array: so is the answer, where it is JSON. */
-  readonly batch: boolean
-  /** What the client's `Accept` admits. */
-  readonly json: boolean
-  readonly stream: boolean
-  readonly ticker: Ticker
+/** Whose exchange it is: a session, or a call without one. */
+export interface ExchangeOwner {
   /** Makes the connection of a channel. */
-  readonly newSink: (channel: Channel) => SseStream
+  newSink: (channel: Channel) => SseStream
   /** Makes the channel on which the answer is streamed, should it come to that. */
-  readonly newChannel: () => Channel
+  newChannel: () => Channel
   /** From 2025-11-25 on a stream starts with an event that has an id and no data. */
   readonly primes: boolean
   /** Called before the first byte leaves. */
-  readonly onhead: ((reply: FastifyReply) => void) | undefined
+  writeHead: (exchange: Exchange, reply: FastifyReply) => void
   /** Called once when nothing is owed any more. */
-  readonly onfinish: (exchange: Exchange) => void
+  finished: (exchange: Exchange) => void
 }
 
 /**
@@ -30,24 +23,37 @@ export interface ExchangeOptions {
  * anything before it turns the response into an event stream.
  */
 export class Exchange implements Ticking {
-  readonly #options: ExchangeOptions
+  readonly #owner: ExchangeOwner
+  readonly #reply: FastifyReply
+  readonly #post: Post
+  readonly #ticker: Ticker
   /** Ids of requests without an answer, as JSON text. */
-  readonly #owed: Set<string>
+  #owed: string[]
   /** Answers of a batch that is not streamed. */
   readonly #answers: Message[] = []
   #channel: Channel | undefined
   #ticks = 0
   #finished = false
 
-  constructor (options: ExchangeOptions) {
-    this.#options = options
-    this.#owed = new Set(options.requests.map(request => request.rawId as string))
-    options.ticker.add(this)
-    if (!options.json) this.#openChannel()
+  constructor (owner: ExchangeOwner, reply: FastifyReply, post: Post, ticker: Ticker) {
+    this.#owner = owner
+    this.#reply = reply
+    this.#post = post
+    this.#ticker = ticker
+    this.#owed = idsOf(post.body)
+    ticker.add(this)
   }
 
+  /** Streams from the start, where the client admits nothing else. After it was added to its owner. */
+  open (): void {
+    if (!this.#post.kinds.json) this.#openChannel()
+  }
+
+  /** The requests of the body; a batch may have several. */
+  get requests (): readonly Message[] { return this.#post.body.requests }
+
   /** Messages can be sent before the answer. */
-  get canStream (): boolean { return this.#options.stream && !this.#finished }
+  get canStream (): boolean { return this.#post.kinds.stream && !this.#finished }
   get channel (): Channel | undefined { return this.#channel }
 
   /** Sends a message that is no answer. */
@@ -57,7 +63,7 @@ export class Exchange implements Ticking {
 
   /** Sends the answer to one of the requests; the last ends the response. */
   answer (message: Message, { status, retryAfter }: SendOptions = {}): void | Promise<void> {
-    if (message.rawId === undefined || !this.#owed.delete(message.rawId)) return
+    if (message.rawId === undefined || !this.#settle(message.rawId)) return
     if (this.#channel !== undefined) {
       const full = this.#channel.write(message)
       this.#finishIfDone()
@@ -69,14 +75,14 @@ export class Exchange implements Ticking {
 
   /** A request will not be answered: its client has cancelled it. */
   drop (rawId: string): void {
-    if (this.#owed.delete(rawId)) this.#finishIfDone()
+    if (this.#settle(rawId)) this.#finishIfDone()
   }
 
   /** Nobody is there to be answered. */
   abandon (): void {
-    this.#owed.clear()
+    this.#owed = []
     this.#finished = true
-    this.#options.ticker.delete(this)
+    this.#ticker.delete(this)
   }
 
   /** Answers all that is owed with an error. */
@@ -94,36 +100,48 @@ export class Exchange implements Ticking {
     await this.#channel?.finish()
   }
 
+  /** `false` when no answer is owed for that id. */
+  #settle (rawId: string): boolean {
+    const at = this.#owed.indexOf(rawId)
+    if (at === -1) return false
+    this.#owed.splice(at, 1)
+    return true
+  }
+
   #openChannel (): Channel {
     if (this.#channel !== undefined) return this.#channel
-    const { reply, newChannel, newSink, primes, onhead } = this.#options
-    const channel = newChannel()
-    const sink = newSink(channel)
+    const owner = this.#owner
+    const channel = owner.newChannel()
+    const sink = owner.newSink(channel)
     this.#channel = channel
-    onhead?.(reply)
-    sink.open(reply)
+    owner.writeHead(this, this.#reply)
+    sink.open(this.#reply)
     channel.attach(sink)
-    if (primes) channel.prime(true)
+    if (owner.primes) channel.prime(true)
     for (const answer of this.#answers.splice(0)) void channel.write(answer)
     return channel
   }
 
   #finishIfDone (status?: number, retryAfter?: number): void {
-    if (this.#owed.size > 0 || this.#finished) return
+    if (this.#owed.length > 0 || this.#finished) return
     this.#finished = true
-    const { reply, ticker, batch, onhead, onfinish } = this.#options
-    ticker.delete(this)
+    const reply = this.#reply
+    this.#ticker.delete(this)
     if (this.#channel !== undefined) void this.#channel.finish()
     else if (this.#answers.length === 0) reply.code(204).send() // all were cancelled, and what is cancelled gets no answer
     else {
-      onhead?.(reply)
-      const [first] = this.#answers
+      this.#owner.writeHead(this, reply)
       reply.code(status ?? 200).type('application/json')
       if (retryAfter !== undefined || status === 503) reply.header('retry-after', String(retryAfter ?? 1))
-      reply.send(batch ? joinArray(this.#answers) : first?.bytes)
+      reply.send(this.#post.body.batch ? joinArray(this.#answers) : this.#answers[0]?.bytes)
     }
-    onfinish(this)
+    this.#owner.finished(this)
   }
+}
+
+function idsOf ({ requests }: Body): string[] {
+  // by far most bodies hold one
+  return requests.length === 1 ? [requests[0]?.rawId as string] : requests.map(request => request.rawId as string)
 }
 
 function joinArray (messages: readonly Message[]): Buffer {

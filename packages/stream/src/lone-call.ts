@@ -3,9 +3,10 @@ import { SseStream, type Closing, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply } from 'fastify'
 import type { Post } from './body.js'
 import { Channel } from './channel.js'
-import { Exchange } from './exchange.js'
+import { Exchange, type ExchangeOwner } from './exchange.js'
 
-export interface LoneCallOptions extends Post {
+export interface LoneCallOptions {
+  readonly post: Post
   readonly reply: FastifyReply
   readonly ticker: Ticker
   readonly maxQueuedBytes: number
@@ -15,7 +16,8 @@ export interface LoneCallOptions extends Post {
 }
 
 /** A POST without a session: a connection of its own, which ends with the last answer, or when the client leaves. */
-export class LoneCall implements Transport, Closing {
+export class LoneCall implements Transport, Closing, ExchangeOwner {
+  readonly primes = false
   onmessage: ((message: Message) => void) | undefined
   readonly #options: LoneCallOptions
   readonly #exchange: Exchange
@@ -25,26 +27,12 @@ export class LoneCall implements Transport, Closing {
 
   constructor (options: LoneCallOptions) {
     this.#options = options
-    const { reply, kinds, body, ticker, maxQueuedBytes } = options
-    this.#exchange = new Exchange({
-      ...kinds,
-      reply,
-      requests: body.requests,
-      batch: body.batch,
-      ticker,
-      newSink: (channel) => {
-        const sink: SseStream = new SseStream({ maxQueuedBytes, ticker, onclose: () => channel.detach(sink) })
-        return sink
-      },
-      newChannel: () => new Channel('', undefined, 0),
-      primes: false,
-      onhead: undefined,
-      onfinish: () => this.#end(),
-    })
+    const { reply, post, ticker } = options
+    this.#exchange = new Exchange(this, reply, post, ticker)
     // nobody can come back for the answer: the call is cancelled
     reply.raw.once('close', () => {
       this.#exchange.abandon()
-      this.#end()
+      this.finished()
     })
   }
 
@@ -52,6 +40,7 @@ export class LoneCall implements Transport, Closing {
   get ended (): boolean { return this.#ended }
 
   open (connect: Connect, context: ConnectContext): void {
+    this.#exchange.open()
     const connection = connect(this, context)
     this.#connection = connection
     // it may have been answered already
@@ -82,7 +71,17 @@ export class LoneCall implements Transport, Closing {
     return this.#exchange.answer(message, options)
   }
 
-  #end (): void {
+  newSink (channel: Channel): SseStream {
+    const { maxQueuedBytes, ticker } = this.#options
+    const sink: SseStream = new SseStream({ maxQueuedBytes, ticker, onclose: () => channel.detach(sink) })
+    return sink
+  }
+
+  newChannel (): Channel { return new Channel('', undefined, 0) }
+
+  writeHead (): void {}
+
+  finished (): void {
     if (this.#ended) return
     this.#ended = true
     this.#options.onend(this)

@@ -1,4 +1,4 @@
-import { LATEST_MODERN_REVISION, mcpError, type CodedError, type Connect, type FastifyBaseLogger, type Message } from '@mcp-proxy/protocol'
+import { BusySet, LATEST_MODERN_REVISION, mcpError, type CodedError, type Connect, type FastifyBaseLogger, type Message } from '@mcp-proxy/protocol'
 import { closeGracefully, withTraceContext, type EndpointSettings, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { checkBatch, type Post, type PostHandler } from './body.js'
@@ -24,11 +24,12 @@ export interface ModernHandler {
 /** The endpoint as modern clients see it: each POST is a request by itself (2026-07-28, "Streamable HTTP"). */
 export function modernHandler ({ settings, connect, ticker, log }: ModernHandlerOptions): ModernHandler {
   const { principal: principalOf, maxQueuedBytes, maxSessions, closeGrace } = settings
-  const open = new Set<LoneCall>()
+  const open = new BusySet<LoneCall>()
   const tools = new ToolHeaders(connect, log)
   let closing = false
 
-  function post (request: FastifyRequest, reply: FastifyReply, { kinds, body }: Post): void {
+  function handle (request: FastifyRequest, reply: FastifyReply, post: Post): void {
+    const { body } = post
     checkBatch(body, LATEST_MODERN_REVISION)
     const [message] = body.messages as [Message]
     if (message.kind === 'response') throw mcpError('MCP_ERR_INVALID_REQUEST', 'it is a response, and there was no request')
@@ -44,7 +45,7 @@ export function modernHandler ({ settings, connect, ticker, log }: ModernHandler
     const mismatch = message.method === 'tools/call' ? tools.check(request, principal, message) : undefined
     if (typeof mismatch === 'string') throw mcpError('MCP_ERR_HEADER_MISMATCH', mismatch)
 
-    const call = new ModernCall({ reply, kinds, body, ticker, maxQueuedBytes, log, onend: ended => open.delete(ended) }, message)
+    const call = new ModernCall({ reply, post, ticker, maxQueuedBytes, log, onend: ended => open.delete(ended) }, message)
     open.add(call)
     const pass = (): void => {
       call.open(connect, { id: String(request.id), principal, request, log, era: 'modern' })
@@ -75,13 +76,13 @@ export function modernHandler ({ settings, connect, ticker, log }: ModernHandler
   async function close (): Promise<void> {
     closing = true
     try {
-      await closeGracefully(open, closeGrace, ticker)
+      await closeGracefully([...open], closeGrace, ticker)
     } finally {
       tools.close()
     }
   }
 
-  return { post, close }
+  return { post: handle, close }
 }
 
 function isOurs (error: unknown): error is CodedError {

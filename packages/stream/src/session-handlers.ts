@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { checkBatch, isInitialize, type Post } from './body.js'
 import type { LegacyHandlers } from './dispatch.js'
 import { Exchange } from './exchange.js'
-import { SESSION_ID, checkAcceptsStream, requestRevision, sessionIdOf } from './headers.js'
+import { checkAcceptsStream, requestRevision, sessionIdOf } from './headers.js'
 import { StreamSession } from './session.js'
 
 export interface SessionHandlerOptions {
@@ -39,7 +39,8 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     return session
   }
 
-  function post (request: FastifyRequest, reply: FastifyReply, { kinds, body }: Post): void {
+  function handle (request: FastifyRequest, reply: FastifyReply, post: Post): void {
+    const { body } = post
     const [first] = body.requests
     const opens = first !== undefined && isInitialize(first)
     const known = opens && sessionIdOf(request) === undefined ? undefined : sessionOf(request)
@@ -51,20 +52,10 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
 
     const session = known ?? openSession(request)
     if (body.requests.length > 0) {
-      const exchange = new Exchange({
-        ...kinds,
-        reply,
-        requests: body.requests,
-        batch: body.batch,
-        ticker,
-        newSink: channel => session.newSink(channel),
-        newChannel: () => session.newChannel(),
-        primes: session.primes,
-        onhead: opens ? head => { if (session.live) head.header(SESSION_ID, session.id) } : undefined,
-        onfinish: finished => session.removeExchange(finished),
-      })
-      session.addExchange(exchange, body.requests)
-      if (opens) session.opensWith(first)
+      const exchange = new Exchange(session, reply, post, ticker)
+      session.addExchange(exchange)
+      if (opens) session.opensWith(first, exchange)
+      exchange.open()
     } else {
       reply.code(202).send()
     }
@@ -87,7 +78,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     return reply.code(204).send()
   }
 
-  return { GET: get, POST: post, DELETE: end }
+  return { GET: get, POST: handle, DELETE: end }
 }
 
 function receive (session: StreamSession, message: Message): void {

@@ -1,8 +1,9 @@
-import { PRIMING_SINCE, isLegacyRevision, mcpError, type CodedError, type Connect, type ConnectContext, type Connection, type Message, type SendOptions, type Transport } from '@mcp-proxy/protocol'
+import { BusyMap, PRIMING_SINCE, isLegacyRevision, mcpError, type CodedError, type Connect, type ConnectContext, type Connection, type Message, type SendOptions, type Transport } from '@mcp-proxy/protocol'
 import { SseStream, type EventId, type EventStore, type Session, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply } from 'fastify'
 import { Channel } from './channel.js'
-import type { Exchange } from './exchange.js'
+import type { Exchange, ExchangeOwner } from './exchange.js'
+import { SESSION_ID } from './headers.js'
 
 export interface StreamSessionOptions {
   readonly id: string
@@ -26,7 +27,7 @@ export interface StreamSessionOptions {
 const FINISH_TIMEOUT = 1000
 
 /** One client of Streamable HTTP with a session id (2025-11-25, "Session Management"). */
-export class StreamSession implements Session, Transport {
+export class StreamSession implements Session, Transport, ExchangeOwner {
   readonly id: string
   readonly transport = 'stream'
   readonly principal: string | undefined
@@ -35,7 +36,7 @@ export class StreamSession implements Session, Transport {
   onclose: (() => void) | undefined
   readonly #options: StreamSessionOptions
   /** Open exchanges by the ids of their requests, as JSON text. */
-  readonly #exchanges = new Map<string, Exchange>()
+  readonly #exchanges = new BusyMap<string, Exchange>()
   /** Streams that can still say something, by their id. */
   readonly #channels = new Map<string, Channel>()
   /** The stream that belongs to no request: what a GET opens. */
@@ -48,6 +49,8 @@ export class StreamSession implements Session, Transport {
   #revision: string | undefined
   /** The id of the handshake, until it is answered. */
   #initializeId: string | undefined
+  /** The exchange that answers it. */
+  #opening: Exchange | undefined
   #nextChannel = 0
   /** The handshake has failed. */
   #refused = false
@@ -95,26 +98,30 @@ export class StreamSession implements Session, Transport {
   }
 
   /** The handshake that opens the session. */
-  opensWith (initialize: Message): void {
+  opensWith (initialize: Message, exchange: Exchange): void {
     this.#initializeId = initialize.rawId
+    this.#opening = exchange
   }
 
-  addExchange (exchange: Exchange, requests: readonly Message[]): void {
-    for (const { rawId } of requests) this.#exchanges.set(rawId as string, exchange)
+  addExchange (exchange: Exchange): void {
+    for (const { rawId } of exchange.requests) this.#exchanges.set(rawId as string, exchange)
   }
 
   /** @throws MCP_ERR_ID_IN_USE */
   checkIds (requests: readonly Message[]): void {
-    const seen = new Set<string>()
-    for (const { rawId } of requests) {
-      if (this.#exchanges.has(rawId as string) || seen.has(rawId as string)) throw mcpError('MCP_ERR_ID_IN_USE', rawId as string)
-      seen.add(rawId as string)
-    }
+    for (const { rawId } of requests) if (this.#exchanges.has(rawId as string)) throw mcpError('MCP_ERR_ID_IN_USE', rawId as string)
+  }
+
+  /** The answer to the handshake tells the client its session. */
+  writeHead (exchange: Exchange, reply: FastifyReply): void {
+    if (exchange !== this.#opening) return
+    this.#opening = undefined
+    if (this.live) reply.header(SESSION_ID, this.id)
   }
 
   /** Nothing is owed on this exchange any more. */
-  removeExchange (exchange: Exchange): void {
-    for (const [rawId, open] of this.#exchanges) if (open === exchange) this.#exchanges.delete(rawId)
+  finished (exchange: Exchange): void {
+    for (const { rawId } of exchange.requests) if (this.#exchanges.get(rawId as string) === exchange) this.#exchanges.delete(rawId as string)
     const { channel } = exchange
     // a stream whose last words are still being stored can be resumed
     if (channel !== undefined) void channel.finish().then(() => this.#channels.delete(channel.id))

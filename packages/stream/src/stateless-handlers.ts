@@ -1,4 +1,4 @@
-import type { Connect, FastifyBaseLogger } from '@mcp-proxy/protocol'
+import { BusySet, type Connect, type FastifyBaseLogger } from '@mcp-proxy/protocol'
 import { closeGracefully, withTraceContext, type EndpointSettings, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { checkBatch, type Post } from './body.js'
@@ -18,21 +18,22 @@ export interface StatelessHandlerOptions {
 /** The endpoint without sessions, for legacy clients: every POST is a connection of its own, which ends with the last answer. */
 export function statelessHandlers ({ settings, connect, ticker, log, onPreClose }: StatelessHandlerOptions): LegacyHandlers {
   const { principal: principalOf, maxQueuedBytes, closeGrace } = settings
-  const open = new Set<LoneCall>()
-  onPreClose(() => closeGracefully(open, closeGrace, ticker))
+  const open = new BusySet<LoneCall>()
+  onPreClose(() => closeGracefully([...open], closeGrace, ticker))
 
-  function post (request: FastifyRequest, reply: FastifyReply, { kinds, body }: Post): void {
+  function handle (request: FastifyRequest, reply: FastifyReply, post: Post): void {
+    const { body } = post
     checkBatch(body, requestRevision(request))
     if (body.requests.length === 0) {
       // nothing is kept between requests that a notification could be about
       reply.code(202).send()
       return
     }
-    const call = new LoneCall({ reply, kinds, body, ticker, maxQueuedBytes, log, onend: ended => open.delete(ended) })
+    const call = new LoneCall({ reply, post, ticker, maxQueuedBytes, log, onend: ended => open.delete(ended) })
     open.add(call)
     call.open(connect, { id: String(request.id), principal: principalOf(request), request, log, answers: false })
     for (const message of body.messages) call.receive(withTraceContext(request, message))
   }
 
-  return { POST: post }
+  return { POST: handle }
 }

@@ -3,6 +3,7 @@ import module from 'node:module'
 import { SettingError } from '../settings.js'
 import { readArguments } from './arguments.js'
 import { EXIT } from './exit.js'
+import { keepGarbageYoung } from './garbage.js'
 
 // everything heavy is imported when it is needed: `--version` has to answer at once
 try {
@@ -14,6 +15,7 @@ try {
 }
 
 async function run (): Promise<void> {
+  keepGarbageYoung()
   const invocation = readArguments(process.argv.slice(2), process.env)
   switch (invocation.action) {
     case 'version': {

@@ -34,8 +34,8 @@ export class BorrowedServer {
 
   /** @throws CodedError, where the source does at once */
   borrow (source: LegacySource, need: Omit<Need, 'signal'>, context: ConnectContext): void {
-    const signal = (): AbortSignal => this.#signal()
-    const opened = source.open({ ...need, get signal () { return signal() } }, context)
+    const { method, introduction, alone, stays } = need
+    const opened = source.open({ method, introduction, alone, stays, signal: () => this.#signal() }, context)
     // what is there at once is used at once
     if (!('then' in opened)) this.#serve(opened)
     else opened.then(server => this.#serve(server)).catch((error: CodedError) => { if (!this.#over) this.#borrower.fail(error) })

@@ -54,7 +54,7 @@ export class IntroducedServers implements LegacySource {
     // one user's server may know who that is, by the headers of its session
     const key = `${context.principal ?? ''}\n${introduction}`
     const kept = this.#take(key)
-    return kept === undefined ? this.#introduce(key, introduction, context, need.signal).then(server => this.#lend(server)) : this.#lend(kept)
+    return kept === undefined ? this.#introduce(key, introduction, context, need.signal()).then(server => this.#lend(server)) : this.#lend(kept)
   }
 
   async close (): Promise<void> {

@@ -1,3 +1,4 @@
+import { BusyMap } from '../busy.js'
 import { idKey } from '../envelope.js'
 import { checkInteger, checkMilliseconds, mcpError, type CodedError } from '../errors.js'
 import { isLogLevel } from '../log-levels.js'
@@ -59,7 +60,7 @@ class LegacySession implements Connection {
   readonly #link: ModernLink
   readonly #subscriptions: LegacySubscriptions
   /** What the client waits for, by its raw id. */
-  readonly #calls = new Map<string, LegacyCall | LegacyHandshake>()
+  readonly #calls = new BusyMap<string, LegacyCall | LegacyHandshake>()
   /** Lists of which the server tells when they change. */
   #lists: readonly string[] = []
   #closed = false

@@ -13,8 +13,8 @@ export interface Need {
   readonly alone: boolean
   /** The request stays open, as a subscription does: a server that serves one call and goes is of no use. */
   readonly stays: boolean
-  /** Aborted when the server is not wanted any more. */
-  readonly signal: AbortSignal
+  /** Makes the signal that is aborted when the server is not wanted any more: for sources that wait, since a signal costs more than a message. */
+  readonly signal: () => AbortSignal
 }
 
 /** A server that has shaken hands, as one request of a modern client sees it. */

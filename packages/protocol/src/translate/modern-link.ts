@@ -1,3 +1,4 @@
+import { BusyMap } from '../busy.js'
 import { METHOD_NOT_FOUND } from '../json-rpc.js'
 import { CANCELLED_ID, Message } from '../message.js'
 import type { Connect, ConnectContext, Connection, SendOptions, Transport } from '../transport.js'
@@ -24,7 +25,7 @@ export class ModernLink {
   readonly #transport: Transport
   readonly #options: ModernLinkOptions
   readonly #log: ConnectContext['log']
-  readonly #open = new Map<string, Asker>()
+  readonly #open = new BusyMap<string, Asker>()
   #connection: Connection | undefined
   #lastId = 0
   #closed = false

@@ -1,3 +1,4 @@
+import { BusySet } from '../busy.js'
 import { checkInteger, checkMilliseconds } from '../errors.js'
 import { ModernParty, type ModernDesk } from './modern-party.js'
 import { ParkedCalls } from './parked-calls.js'
@@ -52,7 +53,7 @@ export function modernOverLegacy (source: LegacySource, options: ModernOverLegac
     parkTimeout,
     log,
   }
-  const parties = new Set<ModernParty>()
+  const parties = new BusySet<ModernParty>()
   const connect: Connect = (transport, context) => {
     const party = new ModernParty(desk, transport, context, () => { parties.delete(party) })
     parties.add(party)
@@ -60,7 +61,7 @@ export function modernOverLegacy (source: LegacySource, options: ModernOverLegac
   }
   const close = async (): Promise<void> => {
     desk.parked.close()
-    for (const party of parties) party.stop()
+    for (const party of [...parties]) party.stop()
   }
   return Object.assign(connect, { close, yield: (age: number) => desk.parked.yield(age) })
 }

@@ -1,4 +1,5 @@
 import { mcpError, toRpcError, type CodedError } from '../errors.js'
+import { BusyMap } from '../busy.js'
 import { idKey } from '../envelope.js'
 import { CANCELLED_ID, Message } from '../message.js'
 import { Asker } from './asker.js'
@@ -45,7 +46,7 @@ export class ModernParty implements Connection {
   readonly context: ConnectContext
   readonly #transport: Transport
   readonly #onclose: (party: ModernParty) => void
-  readonly #open = new Map<string, OpenRequest>()
+  readonly #open = new BusyMap<string, OpenRequest>()
 
   constructor (desk: ModernDesk, transport: Transport, context: ConnectContext, onclose: (party: ModernParty) => void) {
     this.desk = desk

@@ -1,4 +1,4 @@
-import { splice } from '../envelope.js'
+import { splice } from '../splice.js'
 import { placeMembers, type Members } from '../members.js'
 import { findSpan, scanObject, skipSpace } from '../scan.js'
 

@@ -1,0 +1,19 @@
+import type { Span } from './scan.js'
+
+/** What stands at one place of a message, and what shall stand there. */
+export type Place = Span & { readonly text: string }
+
+/** Replaces the bytes at some places, which must not overlap. */
+export function splice (bytes: Buffer, places: readonly Place[]): Buffer {
+  let size = bytes.length
+  for (const { start, end, text } of places) size += Buffer.byteLength(text) - (end - start)
+  const spliced = Buffer.allocUnsafe(size)
+  let [from, to] = [0, 0]
+  for (const { start, end, text } of places.length === 1 ? places : places.toSorted((a, b) => a.start - b.start)) {
+    to += bytes.copy(spliced, to, from, start)
+    to += spliced.write(text, to)
+    from = end
+  }
+  bytes.copy(spliced, to, from)
+  return spliced
+}

@@ -1,0 +1,34 @@
+import t from 'tap'
+import { BusyMap, BusySet } from '../src/busy.js'
+
+t.test('a busy map keeps what is open, in order, however much comes and goes', async (t) => {
+  const map = new BusyMap<string, number>()
+  map.set('first', -1)
+  for (let n = 0; n < 5000; n++) {
+    map.set(String(n), n)
+    if (n >= 10) t.equal(map.delete(String(n - 10)), true)
+  }
+  map.set('last', -2)
+  t.equal(map.size, 12)
+  t.strictSame([...map.keys()], ['first', ...Array.from({ length: 10 }, (_, n) => String(4990 + n)), 'last'])
+  t.strictSame([...map.values()].at(0), -1)
+  t.strictSame([...map].at(-1), ['last', -2])
+  t.equal(map.get('first'), -1)
+  t.equal(map.has('4989'), false)
+  t.equal(map.delete('4989'), false)
+  map.clear()
+  t.equal(map.size, 0)
+})
+
+t.test('so does a busy set', async (t) => {
+  const set = new BusySet<object>()
+  const members = Array.from({ length: 3000 }, () => ({}))
+  for (const member of members) set.add(member)
+  for (const member of members.slice(0, 2990)) t.equal(set.delete(member), true)
+  t.strictSame([...set], members.slice(2990))
+  t.equal(set.has(members[0] as object), false)
+  t.equal(set.delete(members[0] as object), false)
+  t.equal(set.size, 10)
+  set.clear()
+  t.equal(set.size, 0)
+})

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { BusyMap, BusySet } from '../src/busy.js'
+import { BusyMap, BusySet } from '@mcp-proxy/protocol'
 
 t.test('a busy map keeps what is open, in order, however much comes and goes', async (t) => {
   const map = new BusyMap<string, number>()

@@ -1,17 +1,18 @@
 import { mcpError } from './errors.js'
+import { KNOWN_NAMES } from './names.js'
 import { scanObject, skipSpace, type Span } from './scan.js'
 
 export type MessageKind = 'request' | 'notification' | 'response'
 
-/** What a proxy has to know of a message: what it is, its method, and its id with the place where it stands. */
+/** What a proxy has to know of a message: what it is, its method, and its id with the place where it stands. All are made alike: objects of one shape are read faster. */
 export interface Envelope {
   readonly kind: MessageKind
-  readonly method?: string | undefined
+  readonly method: string | undefined
   /** The id as JSON text in the form of {@link idKey}. */
-  readonly rawId?: string | undefined
-  readonly idSpan?: Span | undefined
+  readonly rawId: string | undefined
+  readonly idSpan: Span | undefined
   /** A response that says why there is no result. */
-  readonly failed?: boolean | undefined
+  readonly failed: boolean | undefined
 }
 
 /** From this size on the envelope of a response is looked for at both ends before the bytes between are scanned. */
@@ -31,11 +32,11 @@ export function readEnvelope (line: Buffer): Envelope | undefined {
 /** The envelope of a large response, read at both ends as the SDKs write it. */
 function readEdges (line: Buffer): Envelope | undefined {
   const [, first, answer] = HEAD.exec(line.toString('latin1', 0, EDGE)) ?? []
-  if (first !== undefined) return { kind: 'response', rawId: first, idSpan: { start: HEAD_ID, end: HEAD_ID + first.length }, failed: answer === 'error' }
+  if (first !== undefined) return { kind: 'response', method: undefined, rawId: first, idSpan: { start: HEAD_ID, end: HEAD_ID + first.length }, failed: answer === 'error' }
   // sound for valid JSON: the last brace closes the message, so the id before it is the message's own, and the last of its name
   if (line.toString('latin1', 0, 10) !== '{"result":') return undefined
   const last = TAIL.exec(line.toString('latin1', line.length - EDGE))?.[1]
-  return last === undefined ? undefined : { kind: 'response', rawId: last, idSpan: { start: line.length - 1 - last.length, end: line.length - 1 }, failed: false }
+  return last === undefined ? undefined : { kind: 'response', method: undefined, rawId: last, idSpan: { start: line.length - 1 - last.length, end: line.length - 1 }, failed: false }
 }
 
 /** What can be told of a message of which only the two ends are known, because it was too large to keep. */
@@ -71,9 +72,9 @@ function scanEnvelope (line: Buffer): Envelope | undefined {
   if (method !== undefined) {
     const name = parseString(method)
     if (name === undefined || (id !== undefined && rawId === undefined)) return undefined
-    return rawId === undefined ? { kind: 'notification', method: name } : { kind: 'request', method: name, rawId, idSpan }
+    return { kind: rawId === undefined ? 'notification' : 'request', method: name, rawId, idSpan, failed: undefined }
   }
-  return answer === undefined ? undefined : { kind: 'response', rawId, idSpan, failed: answer === 'error' }
+  return answer === undefined ? undefined : { kind: 'response', method: undefined, rawId, idSpan, failed: answer === 'error' }
 }
 
 /**
@@ -97,10 +98,12 @@ export function judgeEnvelope (bytes: Buffer, json: unknown): Envelope {
     if (name === 'id') idSpan = { start, end }
     else if (name === 'params') checkParams(bytes, start, json as { params?: object }, method)
   })
-  if (idSpan === undefined) return { kind: 'notification', method }
+  if (idSpan === undefined) return { kind: 'notification', method, rawId: undefined, idSpan: undefined, failed: undefined }
   const rawId = idKey(bytes.toString('utf8', idSpan.start, idSpan.end))
-  return { kind: method === undefined ? 'response' : 'request', method, rawId, idSpan }
+  return { kind: method === undefined ? 'response' : 'request', method, rawId, idSpan, failed: undefined }
 }
+
+const folded: ReadonlyMap<string, string> = new Map(KNOWN_NAMES.map(name => [name, fold(name)]))
 
 /** Names that the proxy reads or replaces, and children act on. */
 const ENVELOPE_NAMES = foldAll('jsonrpc', 'id', 'method', 'params', 'result', 'error')
@@ -111,7 +114,7 @@ const META_NAMES = foldAll('progressToken')
 /** Ids and tokens below `params`: another client's must not be reached by a second spelling of them. */
 function checkParams (bytes: Buffer, start: number, { params = {} }: { params?: object }, method: string | undefined): void {
   const cancels = method === 'notifications/cancelled'
-  if (!cancels && !Object.keys(params).some(name => foldName(name) === '_META')) return
+  if (!cancels && !Object.keys(params).some(name => name === '_meta' || (name.length === 5 && foldName(name) === '_META'))) return
   checkNames(bytes, start, cancels ? CANCELLED_NAMES : PARAMS_NAMES, (name, from) => {
     if (name === '_meta' && bytes[from] === 0x7b) checkNames(bytes, from, META_NAMES, () => {})
   })
@@ -122,25 +125,35 @@ function checkParams (bytes: Buffer, start: number, { params = {} }: { params?: 
  * last of equal names, other parsers the first, and some do not tell upper from lower case: such a message means two
  * things at once.
  */
-function checkNames (bytes: Buffer, start: number, names: ReadonlyMap<string, string>, visit: (name: string, start: number, end: number) => void): void {
-  const seen = new Set<string>()
+function checkNames (bytes: Buffer, start: number, names: Names, visit: (name: string, start: number, end: number) => void): void {
+  let seen = 0
   scanObject(bytes, start, (name, from, to) => {
-    const exact = names.get(name) ?? names.get(foldName(name))
-    if (exact === undefined) return
-    if (exact !== name) throw invalid(`${describe(name)} is not ${describe(exact)}`)
-    if (seen.has(name)) throw invalid(`${describe(name)} stands twice`)
-    seen.add(name)
+    const watched = names.get(name) ?? names.get(foldName(name))
+    if (watched === undefined) return
+    if (watched.name !== name) throw invalid(`${describe(name)} is not ${describe(watched.name)}`)
+    if ((seen & watched.bit) !== 0) throw invalid(`${describe(name)} stands twice`)
+    seen |= watched.bit
     visit(name, from, to)
   })
 }
 
+/** Names that are watched, each with a bit of its own to tell which have been seen. */
+type Names = ReadonlyMap<string, { readonly name: string, readonly bit: number }>
+
 /** Names by themselves, which is how they mostly come, and by how they look to a parser that ignores case. */
-function foldAll (...names: string[]): ReadonlyMap<string, string> {
-  return new Map(names.flatMap(name => [[name, name], [foldName(name), name]]))
+function foldAll (...names: string[]): Names {
+  return new Map(names.flatMap((name, index) => {
+    const watched = { name, bit: 1 << index }
+    return [[name, watched], [foldName(name), watched]]
+  }))
 }
 
 /** As parsers that ignore case see a name: the long s is an s, the Kelvin sign a k. */
 export function foldName (name: string): string {
+  return folded.get(name) ?? fold(name)
+}
+
+function fold (name: string): string {
   return name.toLowerCase().toUpperCase()
 }
 

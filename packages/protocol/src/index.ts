@@ -8,6 +8,7 @@ export { LOG_LEVELS, admitsLevel, isLogLevel, mostVerbose } from './log-levels.j
 export { CANCELLED_ID, Message, PROGRESS_TOKEN, REQUEST_PROGRESS_TOKEN, type Path } from './message.js'
 export type { Members } from './members.js'
 export { readParamHeaders, repeatableAt, type ParamHeader } from './param-headers.js'
+export { isObject } from './object.js'
 export * from './request-meta.js'
 export * from './revisions.js'
 export { findSpan, scanObject, skipSpace, type Span } from './scan.js'

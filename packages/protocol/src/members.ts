@@ -18,7 +18,7 @@ function descend (bytes: Buffer, start: number, name: string, rest: readonly str
   const span = findSpan(bytes, [name], start)
   if (span === undefined) {
     const text = newObject(rest, members)
-    return text === undefined ? undefined : prependMembers(bytes, start, { [name]: text })
+    return text === undefined ? undefined : prependMembers(bytes, start, `${JSON.stringify(name)}:${text}`)
   }
   const [next, ...below] = rest
   return next === undefined ? placeIn(bytes, span.start, members) : descend(bytes, span.start, next, below, members)
@@ -26,10 +26,8 @@ function descend (bytes: Buffer, start: number, name: string, rest: readonly str
 
 /** An object for a path that does not exist; `undefined` when nothing would be in it. */
 function newObject (path: readonly string[], members: Members): string | undefined {
-  const set = Object.entries(members).filter(([, text]) => text !== undefined)
-  if (set.length === 0) return undefined
-  const inner = `{${set.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`
-  return path.reduceRight((text, name) => `{${JSON.stringify(name)}:${text}}`, inner)
+  const set = membersText(members)
+  return set === '' ? undefined : path.reduceRight((text, name) => `{${JSON.stringify(name)}:${text}}`, `{${set}}`)
 }
 
 /** From the first member that changes to the last: what stands before and behind, which may be large, is not copied. */
@@ -53,12 +51,12 @@ function placeIn (bytes: Buffer, start: number, members: Members): Place | undef
     }
     last = valueEnd
   })
-  const set = Object.entries(members).filter(([, text]) => text !== undefined).map(([name, text]) => `${JSON.stringify(name)}:${text}`)
-  if (end === -1 || (from === undefined && set.length === 0)) return undefined
+  const set = membersText(members)
+  if (end === -1 || (from === undefined && set === '')) return undefined
   from ??= last
-  if (set.length > 0) {
+  if (set !== '') {
     keep()
-    kept.push(...set)
+    kept.push(set)
     to = end - 1
   }
   const text = kept.join(',')
@@ -71,10 +69,20 @@ function placeIn (bytes: Buffer, start: number, members: Members): Place | undef
 /**
  * Puts members before all others of the object that starts at an offset. Nothing behind that offset is looked at, so
  * this costs the same for a large object as for a small one; the object must not have these members yet.
+ * @param set what {@link membersText} makes
  */
-export function prependMembers (bytes: Buffer, start: number, members: Members): Place | undefined {
+export function prependMembers (bytes: Buffer, start: number, set: string): Place | undefined {
   if (bytes[start] !== 0x7b) return undefined
-  const set = Object.entries(members).filter(([, text]) => text !== undefined).map(([name, text]) => `${JSON.stringify(name)}:${text}`)
   const empty = bytes[skipSpace(bytes, start + 1)] === 0x7d
-  return { start: start + 1, end: start + 1, text: set.join(',') + (empty || set.length === 0 ? '' : ',') }
+  return { start: start + 1, end: start + 1, text: empty || set === '' ? set : `${set},` }
+}
+
+/** The members that are set as they stand in JSON, between the braces. */
+export function membersText (members: Members): string {
+  let set = ''
+  for (const name in members) {
+    const text = members[name]
+    if (text !== undefined) set += `${set === '' ? '' : ','}${JSON.stringify(name)}:${text}`
+  }
+  return set
 }

@@ -2,7 +2,8 @@ import { judgeEnvelope, readEnvelope, splitArray, type Envelope, type MessageKin
 import { mcpError } from './errors.js'
 import { placeMembers, prependMembers, type Members } from './members.js'
 import { findSpan, findStart, skipSpace } from './scan.js'
-import { splice, type Place } from './splice.js'
+import { isObject } from './object.js'
+import { moveSpan, splice, type Place } from './splice.js'
 import type { Id, JsonRpcErrorObject, JsonRpcMessage } from './json-rpc.js'
 
 /** Messages that a batch may have. */
@@ -118,6 +119,17 @@ export class Message {
     return (this.#json ??= JSON.parse(this.#bytes.toString()) as JsonRpcMessage)
   }
 
+  /** The value at a path. Of a message that has not been parsed only this value is. */
+  value (path: Path): unknown {
+    if (this.#json === undefined) {
+      const text = this.raw(path)
+      return text === undefined ? undefined : JSON.parse(text)
+    }
+    let value: unknown = this.#json
+    for (const name of path) value = isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined
+    return value
+  }
+
   /** The JSON text of the value at a path; `undefined` where there is none. */
   raw (path: Path): string | undefined {
     const span = findSpan(this.#bytes, path)
@@ -136,7 +148,7 @@ export class Message {
     if (places.length === 0) return this
     const { kind, method, failed } = this.#envelope
     // rewritten once per crossing: the id's new place is not kept, a second rewriting looks for it
-    return new Message(splice(this.#bytes, places), { kind, method, failed, rawId: rawId ?? this.rawId })
+    return new Message(splice(this.#bytes, places), { kind, method, rawId: rawId ?? this.rawId, idSpan: undefined, failed })
   }
 
   /** The same message with members set or taken out of the object at a path, which is made where it is missing. */
@@ -148,16 +160,17 @@ export class Message {
   /**
    * A response with members put before all others of its result, which must not have them yet. However large the result
    * is, it is not looked at.
+   * @param set the members as they stand in JSON, between the braces
    */
-  prependToResult (members: Members): Message {
+  prependToResult (set: string): Message {
     const start = findStart(this.#bytes, 'result')
-    const place = start === undefined ? undefined : prependMembers(this.#bytes, start, members)
+    const place = start === undefined ? undefined : prependMembers(this.#bytes, start, set)
     return place === undefined ? this : this.#spliced(place)
   }
 
   #spliced (place: Place): Message {
-    const { kind, method, failed, rawId } = this.#envelope
-    return new Message(splice(this.#bytes, [place]), { kind, method, failed, rawId })
+    const { kind, method, failed, rawId, idSpan } = this.#envelope
+    return new Message(splice(this.#bytes, [place]), { kind, method, rawId, idSpan: moveSpan(idSpan, place), failed })
   }
 
   static #own (text: string, json?: JsonRpcMessage): Message {

@@ -1,4 +1,4 @@
-import { isObject } from './request-meta.js'
+import { isObject } from './object.js'
 
 /** A parameter of a tool that calls repeat in a header (2026-07-28, "Streamable HTTP", Custom Headers from Tool Parameters). */
 export interface ParamHeader {

@@ -1,3 +1,5 @@
+import { knownName } from './names.js'
+
 /**
  * Finds members of JSON objects in bytes without building values.
  *
@@ -17,6 +19,8 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
+/** Bytes of a string that are looked at one by one. */
+const SHORT = 48
 
 /**
  * Calls `visit` for each member of the object that starts at `start`, with its name and the span of its value.
@@ -81,6 +85,12 @@ export function skipSpace (bytes: Buffer, at: number): number {
 
 function skipString (bytes: Buffer, at: number): number {
   let from = at + 1
+  // most strings are short, and end before a call of indexOf would begin
+  for (const near = at + SHORT; from < near; from++) {
+    const byte = bytes[from]
+    if (byte === QUOTE) return from + 1
+    if (byte === BACKSLASH) break
+  }
   for (;;) {
     const quote = bytes.indexOf(QUOTE, from)
     if (quote === -1) return -1
@@ -117,6 +127,8 @@ function skipContainer (bytes: Buffer, at: number): number {
 }
 
 function readName (bytes: Buffer, start: number, end: number): string {
+  const known = knownName(bytes, start + 1, end - 1)
+  if (known !== undefined) return known
   const raw = bytes.toString('utf8', start + 1, end - 1)
   // "\u0069d" is "id" too: names are compared as JSON.parse would read them
   if (!raw.includes('\\')) return raw

@@ -17,3 +17,11 @@ export function splice (bytes: Buffer, places: readonly Place[]): Buffer {
   bytes.copy(spliced, to, from)
   return spliced
 }
+
+/** Where something stands after a splice beside it. */
+export function moveSpan (span: Span | undefined, { start, end, text }: Place): Span | undefined {
+  if (span === undefined || span.end <= start) return span
+  if (span.start < end) return undefined
+  const moved = Buffer.byteLength(text) - (end - start)
+  return { start: span.start + moved, end: span.end + moved }
+}

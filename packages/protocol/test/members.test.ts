@@ -47,7 +47,7 @@ t.test('an edited message keeps what it is', async (t) => {
 })
 
 t.test('members go before all others of a result', async (t) => {
-  const result = { resultType: '"complete"', ttlMs: '0', x: undefined }
+  const result = '"resultType":"complete","ttlMs":0'
   for (const [before, after] of [
     ['{"jsonrpc":"2.0","id":1,"result":{}}', '{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","ttlMs":0}}'],
     ['{"result":{"a":1},"jsonrpc":"2.0","id":1}', '{"result":{"resultType":"complete","ttlMs":0,"a":1},"jsonrpc":"2.0","id":1}'],

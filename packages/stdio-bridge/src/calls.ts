@@ -61,15 +61,16 @@ export class Calls {
   open (peer: Peer, request: Message, { onfailure, timeout = this.#options.timeout }: { onfailure?: (() => void) | undefined, timeout?: number | undefined } = {}): Call {
     const id = String(this.#next++)
     const since = Date.now()
+    const meta = metaOf(request)
     const call: Call = {
       id,
       peer,
       rawId: request.rawId as string,
       method: request.method as string,
-      progressToken: readProgressToken(request),
+      progressToken: Object.hasOwn(meta, 'progressToken') ? request.raw(REQUEST_PROGRESS_TOKEN) : undefined,
       since,
       deadline: this.#deadline(since, since, timeout),
-      logs: wantsLogs(request),
+      logs: Object.hasOwn(meta, LOG_LEVEL_KEY),
       onfailure,
     }
     if (call.logs) this.#logging.add(call)
@@ -140,10 +141,4 @@ export class Calls {
 /** Whether a request asks for log messages: those of modern clients do, one by one. */
 export function wantsLogs (request: Message): boolean {
   return Object.hasOwn(metaOf(request), LOG_LEVEL_KEY)
-}
-
-function readProgressToken (request: Message): string | undefined {
-  const meta = request.params?.['_meta']
-  if (meta === null || typeof meta !== 'object' || !Object.hasOwn(meta, 'progressToken')) return undefined
-  return request.raw(REQUEST_PROGRESS_TOKEN)
 }

@@ -1,5 +1,6 @@
 import { mcpError } from '../errors.js'
-import { CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
+import { CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY } from '../request-meta.js'
 import { LATEST_LEGACY_REVISION, PROXY_INFO } from '../revisions.js'
 import { canonicalJson } from './canonical.js'
 

@@ -1,5 +1,5 @@
 import { mcpError, type CodedError } from '../errors.js'
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 
 type Json = Readonly<Record<string, unknown>>
 

@@ -1,5 +1,5 @@
 import { Message } from '../message.js'
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 import { capabilityFor, type Capability } from './input-capabilities.js'
 import type { JsonObject } from './client-capabilities.js'
 

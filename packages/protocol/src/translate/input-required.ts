@@ -1,5 +1,5 @@
 import { mcpError, type CodedError } from '../errors.js'
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 import { capabilityFor } from './input-capabilities.js'
 import { membersOf, textAt } from './raw-json.js'
 import type { Message } from '../message.js'

@@ -1,4 +1,4 @@
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 import { editText } from './raw-json.js'
 import type { Message } from '../message.js'
 import type { InputRequest } from './input-required.js'

@@ -1,6 +1,6 @@
 import { toRpcError, mcpError, type CodedError } from '../errors.js'
 import { CANCELLED_ID, Message } from '../message.js'
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 import { STRANGER, introductionOf, stampsOf } from './stamp.js'
 import type { Members } from '../members.js'
 import type { SendOptions, Transport } from '../transport.js'

@@ -1,6 +1,6 @@
 import { METHOD_NOT_FOUND } from '../json-rpc.js'
 import { Message } from '../message.js'
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 import { stamp } from './stamp.js'
 import type { FastifyBaseLogger } from '../fastify.js'
 import type { LegacyParty } from './legacy-party.js'

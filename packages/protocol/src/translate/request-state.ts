@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
 import { mcpError } from '../errors.js'
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 import { canonicalJson } from './canonical.js'
 import type { Message } from '../message.js'
 

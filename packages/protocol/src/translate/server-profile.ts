@@ -1,5 +1,6 @@
-import { SERVER_INFO_KEY, isObject } from '../request-meta.js'
-import type { Members } from '../members.js'
+import { isObject } from '../object.js'
+import { SERVER_INFO_KEY } from '../request-meta.js'
+import { membersText, type Members } from '../members.js'
 import type { Message } from '../message.js'
 
 /** What a server's handshake says that its later answers are dressed with; all texts are JSON. */
@@ -8,9 +9,18 @@ export interface ServerProfile {
   /** Its name and version; `undefined` when it has not said them. */
   readonly serverInfo: string | undefined
   /** What a result gains. */
-  readonly complete: Members
+  readonly complete: Addition
   /** What a result gains that clients may keep (2026-07-28, "Caching"). */
-  readonly cacheable: Members
+  readonly cacheable: Addition
+}
+
+/** Members that many results gain, made ready once. */
+export interface Addition {
+  readonly members: Members
+  /** As they stand in JSON. */
+  readonly text: string
+  /** What to look for to see that a result may have one of them already. */
+  readonly names: readonly Buffer[]
 }
 
 // one handshake serves many calls: read once
@@ -22,12 +32,16 @@ export function profileOf (initializeAnswer: Message): ServerProfile {
   if (known !== undefined) return known
   const capabilities = initializeAnswer.result?.['capabilities']
   const serverInfo = initializeAnswer.raw(['result', 'serverInfo'])
-  const complete = { resultType: '"complete"', _meta: serverInfo === undefined ? undefined : `{${JSON.stringify(SERVER_INFO_KEY)}:${serverInfo}}` }
+  const complete: Members = { resultType: '"complete"', _meta: serverInfo === undefined ? undefined : `{${JSON.stringify(SERVER_INFO_KEY)}:${serverInfo}}` }
   // nobody can tell how long a server's answers hold that does not say it, nor for whom
   const cacheable = { ...complete, ttlMs: '0', cacheScope: '"private"' }
-  const profile: ServerProfile = { capabilities: isObject(capabilities) ? capabilities : {}, serverInfo, complete, cacheable }
+  const profile: ServerProfile = { capabilities: isObject(capabilities) ? capabilities : {}, serverInfo, complete: addition(complete), cacheable: addition(cacheable) }
   profiles.set(initializeAnswer, profile)
   return profile
+}
+
+function addition (members: Members): Addition {
+  return { members, text: membersText(members), names: Object.keys(members).map(name => Buffer.from(`"${name}"`)) }
 }
 
 /** Whether the server declares a capability, or a feature of it, such as `offers(profile, 'tools', 'listChanged')`. */

@@ -1,4 +1,5 @@
-import { CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, PROTOCOL_VERSION_KEY, SUBSCRIPTION_ID_KEY, isObject, metaOf } from '../request-meta.js'
+import { isObject } from '../object.js'
+import { CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, PROTOCOL_VERSION_KEY, SUBSCRIPTION_ID_KEY, metaOf } from '../request-meta.js'
 import { LATEST_MODERN_REVISION } from '../revisions.js'
 import { withholdTasks } from './withhold-tasks.js'
 import type { Members } from '../members.js'

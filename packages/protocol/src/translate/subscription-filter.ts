@@ -1,5 +1,5 @@
 import { mcpError } from '../errors.js'
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 
 /** Resources that one subscription may name. */
 const MAX_URIS = 1000

@@ -1,6 +1,7 @@
 import { mcpError, type CodedError } from '../errors.js'
 import { Message } from '../message.js'
-import { SERVER_INFO_KEY, isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
+import { SERVER_INFO_KEY } from '../request-meta.js'
 import { LATEST_LEGACY_REVISION, isLegacyRevision } from '../revisions.js'
 import { withholdTasks } from './withhold-tasks.js'
 

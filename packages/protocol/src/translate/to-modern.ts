@@ -4,7 +4,7 @@ import { SERVER_INFO_KEY } from '../request-meta.js'
 import { SERVED_REVISIONS } from '../revisions.js'
 import { findSpan, scanObject } from '../scan.js'
 import { profileOf, type ServerProfile } from './server-profile.js'
-import type { Members } from '../members.js'
+import { membersText, type Members } from '../members.js'
 
 /** Methods whose results say how long they hold (2026-07-28, "Caching", Cacheable Results). */
 const CACHEABLE: ReadonlySet<string> = new Set(['server/discover', 'tools/list', 'prompts/list', 'resources/list', 'resources/templates/list', 'resources/read'])
@@ -15,10 +15,10 @@ const CACHEABLE: ReadonlySet<string> = new Set(['server/discover', 'tools/list',
  */
 export function toModern (answer: Message, method: string, profile: ServerProfile): Message {
   if (answer.failed) return toModernError(answer)
-  const members = CACHEABLE.has(method) ? profile.cacheable : profile.complete
+  const { members, names, text } = CACHEABLE.has(method) ? profile.cacheable : profile.complete
   // results may be large, and mostly have none of these names anywhere
-  for (const name in members) if (answer.bytes.indexOf(`"${name}"`) !== -1) return merge(answer, members, profile)
-  return answer.prependToResult(members)
+  for (const name of names) if (answer.bytes.indexOf(name) !== -1) return merge(answer, members, profile)
+  return answer.prependToResult(text)
 }
 
 function merge (answer: Message, members: Members, { serverInfo }: ServerProfile): Message {
@@ -26,7 +26,7 @@ function merge (answer: Message, members: Members, { serverInfo }: ServerProfile
   const missing = new Map(Object.entries(members))
   if (span !== undefined) scanObject(answer.bytes, span.start, name => { missing.delete(name) })
   const named = missing.has('_meta') || serverInfo === undefined ? answer : answer.edit(['result', '_meta'], { [SERVER_INFO_KEY]: serverInfo })
-  return named.prependToResult(Object.fromEntries(missing))
+  return named.prependToResult(membersText(Object.fromEntries(missing)))
 }
 
 function toModernError (answer: Message): Message {

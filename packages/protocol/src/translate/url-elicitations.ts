@@ -1,6 +1,6 @@
 import { mcpError } from '../errors.js'
 import { URL_ELICITATION_REQUIRED } from '../json-rpc.js'
-import { isObject } from '../request-meta.js'
+import { isObject } from '../object.js'
 import { keyFor, responseTo } from './input-requests.js'
 import type { Capability } from './input-capabilities.js'
 import type { Message } from '../message.js'

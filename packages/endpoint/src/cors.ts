@@ -1,5 +1,5 @@
 import cors from '@fastify/cors'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 import type { OriginPolicy } from './origins.js'
 
 declare module 'fastify' {
@@ -30,8 +30,9 @@ export function hasCors (fastify: FastifyInstance): boolean {
 export async function addCors (scope: FastifyInstance, allowsOrigin: OriginPolicy): Promise<void> {
   // @fastify/cors declares OPTIONS for every path, which would answer for the rest of the app, and which two endpoints
   // cannot both declare. The scope has OPTIONS routes of its own, so the plugin's is left out.
-  const { options } = scope
+  const { addHook, options } = scope
   scope.options = () => scope
+  scope.addHook = skipSameOrigin(scope, addHook)
   try {
     await scope.register(cors, {
       // a function, so that an origin that is refused gets no header at all
@@ -40,5 +41,18 @@ export async function addCors (scope: FastifyInstance, allowsOrigin: OriginPolic
     })
   } finally {
     scope.options = options
+    scope.addHook = addHook
   }
 }
+
+/** Requests of programs and of pages of the same origin name none: what CORS says is not for them, and costs time. */
+function skipSameOrigin (scope: FastifyInstance, addHook: FastifyInstance['addHook']): FastifyInstance['addHook'] {
+  const original = addHook as unknown as AddHook
+  const add: AddHook = (name, hook) => original.call(scope, name, name !== 'onRequest' ? hook : (request, reply, done) => {
+    if (request.headers.origin === undefined && request.method !== 'OPTIONS') done()
+    else void hook.call(scope, request, reply, done)
+  })
+  return add as unknown as FastifyInstance['addHook']
+}
+
+type AddHook = (name: string, hook: onRequestHookHandler) => FastifyInstance

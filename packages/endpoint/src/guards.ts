@@ -17,9 +17,18 @@ export function addGuards (scope: FastifyInstance, { allowedHosts, allowsOrigin,
   const names = new Set(allowedHosts === 'any' ? [] : allowedHosts.map(name => name.toLowerCase()))
   const servesHost = (host: string): boolean => isLoopbackName(host) || names.has(host.toLowerCase()) || names.has(host.toLowerCase().replace(/:\d*$/, ''))
 
+  // mostly one request names the same host as the last
+  let served: string | undefined
+  const isForeign = (host: string): boolean => {
+    if (host === served) return false
+    if (!servesHost(host)) return true
+    served = host
+    return false
+  }
+
   scope.addHook('onRequest', (request, reply, done) => {
     const { host = '', origin } = request.headers
-    if (allowedHosts !== 'any' && isLoopbackConnection(request) && !servesHost(host)) {
+    if (allowedHosts !== 'any' && isForeign(host) && isLoopbackConnection(request)) {
       done(mcpError('MCP_ERR_HOST', JSON.stringify(host)))
     } else if (origin !== undefined && !allowsOrigin(origin) && !(foreignCors && isAdmitted(reply, origin))) {
       done(mcpError('MCP_ERR_ORIGIN', JSON.stringify(origin)))

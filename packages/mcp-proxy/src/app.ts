@@ -3,6 +3,7 @@ import { describeServer, describeServers } from './banner.js'
 import { mcpServers } from './config/plugin.js'
 import { mcpProxy } from './plugin.js'
 import { checkExposure, pluginOptions } from './plugin-options.js'
+import { requestLog } from './request-log.js'
 import { SettingError, settingNames, settingsFromEnvironment, settingsFromObject, type Settings } from './settings.js'
 
 /**
@@ -80,7 +81,7 @@ function serveConfig (settings: Settings, file: string, command: unknown): Servi
 }
 
 /** Server options for fastify-cli's `--options`. */
-export const options: FastifyServerOptions = { logController: new LogController({ disableRequestLogging: true }), return503OnClosing: false }
+export const options: FastifyServerOptions = { logController: new LogController({ disableRequestLogging: true }), childLoggerFactory: requestLog, return503OnClosing: false }
 
 export default app
 

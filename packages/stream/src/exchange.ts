@@ -1,8 +1,12 @@
+import { isAscii } from 'node:buffer'
 import { toRpcError, Message, type CodedError, type SendOptions } from '@mcp-proxy/protocol'
 import type { SseStream, Ticker, Ticking } from '@mcp-proxy/endpoint'
 import type { FastifyReply } from 'fastify'
 import type { Body, Post } from './body.js'
 import type { Channel } from './channel.js'
+
+/** Bytes of an answer up to which it is written together with its head; beyond, copying costs more than it saves. */
+const ONE_WRITE = 8192
 
 /** Whose exchange it is: a session, or a call without one. */
 export interface ExchangeOwner {
@@ -131,9 +135,9 @@ export class Exchange implements Ticking {
     else if (this.#answers.length === 0) reply.code(204).send() // all were cancelled, and what is cancelled gets no answer
     else {
       this.#owner.writeHead(this, reply)
-      reply.code(status ?? 200).type('application/json')
+      reply.code(status ?? 200).type('application/json; charset=utf-8')
       if (retryAfter !== undefined || status === 503) reply.header('retry-after', String(retryAfter ?? 1))
-      reply.send(this.#post.body.batch ? joinArray(this.#answers) : this.#answers[0]?.bytes)
+      reply.send(payloadOf(this.#post.body.batch ? joinArray(this.#answers) : (this.#answers[0] as Message).bytes))
     }
     this.#owner.finished(this)
   }
@@ -142,6 +146,11 @@ export class Exchange implements Ticking {
 function idsOf ({ requests }: Body): string[] {
   // by far most bodies hold one
   return requests.length === 1 ? [requests[0]?.rawId as string] : requests.map(request => request.rawId as string)
+}
+
+/** Node writes a string together with the head of its response, in one call of the system; of a buffer it makes two pieces. */
+function payloadOf (bytes: Buffer): Buffer | string {
+  return bytes.length <= ONE_WRITE && isAscii(bytes) ? bytes.toString('latin1') : bytes
 }
 
 function joinArray (messages: readonly Message[]): Buffer {

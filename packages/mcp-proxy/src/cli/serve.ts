@@ -4,6 +4,7 @@ import { describeFailures, describeServer, describeServers } from '../banner.js'
 import { mcpServers } from '../config/plugin.js'
 import { mcpProxy } from '../plugin.js'
 import { checkExposure, pluginOptions } from '../plugin-options.js'
+import { requestLog } from '../request-log.js'
 import { SettingError, type Settings } from '../settings.js'
 import { EXIT } from './exit.js'
 import { watchParent } from './parent.js'
@@ -53,6 +54,7 @@ async function run (settings: Settings, { register, start }: Service): Promise<v
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: !debug }),
+    childLoggerFactory: requestLog,
     // answers that open calls wait for are let in while it closes; the endpoints refuse what is new
     return503OnClosing: false,
   })

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { remoteServer } from '@mcp-proxy/remote'
 import { checkServer } from '../check-server.js'
 import { mcpProxy, registerEndpoints } from '../plugin.js'
+import { requestLog } from '../request-log.js'
 import type { Settings } from '../settings.js'
 import type { ServerEntry } from './entry.js'
 import { commandOptions, endpointsOptions, remoteOptions } from './server-options.js'
@@ -38,6 +39,7 @@ export class Served {
     const app = Fastify({
       loggerInstance: log.child({ mcpServer: name }),
       logController: new LogController({ disableRequestLogging: settings.debug !== true }),
+      childLoggerFactory: requestLog,
       // as for any app of the binary: answers that open calls wait for are let in while it closes
       return503OnClosing: false,
     })

@@ -48,10 +48,12 @@ export async function addCors (scope: FastifyInstance, allowsOrigin: OriginPolic
 /** Requests of programs and of pages of the same origin name none: what CORS says is not for them, and costs time. */
 function skipSameOrigin (scope: FastifyInstance, addHook: FastifyInstance['addHook']): FastifyInstance['addHook'] {
   const original = addHook as unknown as AddHook
-  const add: AddHook = (name, hook) => original.call(scope, name, name !== 'onRequest' ? hook : (request, reply, done) => {
-    if (request.headers.origin === undefined && request.method !== 'OPTIONS') done()
-    else void hook.call(scope, request, reply, done)
-  })
+  const add: AddHook = (name, hook) => original.call(scope, name, name !== 'onRequest'
+    ? hook
+    : (request, reply, done) => {
+        if (request.headers.origin === undefined && request.method !== 'OPTIONS') done()
+        else void hook.call(scope, request, reply, done)
+      })
   return add as unknown as FastifyInstance['addHook']
 }
 

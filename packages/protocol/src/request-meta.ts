@@ -1,7 +1,6 @@
 import { isObject } from './object.js'
 import type { Message, Path } from './message.js'
 
-
 /** Keys of `_meta` that revision 2026-07-28 reserves ("Overview", `_meta`). */
 export const PROTOCOL_VERSION_KEY = 'io.modelcontextprotocol/protocolVersion'
 export const CLIENT_INFO_KEY = 'io.modelcontextprotocol/clientInfo'

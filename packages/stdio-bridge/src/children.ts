@@ -171,6 +171,7 @@ export class Children {
   }
 
   #touch (key: string, mux: Mux): void {
+    if (this.#shared.size === 1) return
     this.#shared.delete(key)
     this.#shared.set(key, mux)
   }

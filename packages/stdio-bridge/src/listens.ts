@@ -55,7 +55,7 @@ export class Listens {
     if (filter === undefined) return false
     const listen: Listen = { peer, rawId: request.rawId as string, filter, honoured: undefined }
     this.#listens.add(listen)
-    peer.listens.set(listen.rawId, listen)
+    peer.addListen(listen)
     if (this.#current?.honoured !== undefined && this.#next === undefined && covers(this.#current.filter, filter)) this.#acknowledge(listen, this.#current.honoured)
     else this.#schedule()
     return true

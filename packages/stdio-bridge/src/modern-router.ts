@@ -26,8 +26,9 @@ export class ModernRouter implements Connection {
   readonly #options: ModernRouterOptions
   readonly #transport: Transport
   readonly #peer: Peer
-  readonly #calls: LeasedCalls
-  readonly #principal: string | undefined
+  readonly #context: ConnectContext
+  /** Made for the first call that needs a child of its own: most need none. */
+  #calls: LeasedCalls | undefined
   /** What the shared child hears of this client, and its end there. */
   #onmessage: ((message: Message) => void) | undefined
   readonly #shared: Connection | undefined
@@ -35,9 +36,9 @@ export class ModernRouter implements Connection {
   constructor (options: ModernRouterOptions, transport: Transport, context: ConnectContext) {
     this.#options = options
     this.#transport = transport
-    this.#principal = context.principal
+    // without the HTTP request, which a connection may outlive by far
+    this.#context = { id: context.id, principal: context.principal, log: context.log, request: undefined }
     this.#peer = new Peer(transport, context.id)
-    this.#calls = new LeasedCalls(options, transport, context)
     this.#shared = options.shared?.attach(transport, context, this.#peer)
     this.#onmessage = transport.onmessage
     transport.onmessage = message => this.#receive(message)
@@ -46,17 +47,21 @@ export class ModernRouter implements Connection {
   async close (): Promise<void> {
     this.#onmessage = undefined
     this.#transport.onmessage = undefined
-    this.#calls.close()
+    this.#calls?.close()
     await this.#shared?.close()
+  }
+
+  get #leasedCalls (): LeasedCalls {
+    return (this.#calls ??= new LeasedCalls(this.#options, this.#transport, this.#context))
   }
 
   #receive (message: Message): void {
     if (message.kind === 'request') {
       if (this.#options.shared === undefined && !this.#options.keeps && message.method === LISTEN) this.#acknowledgeNothing(message)
-      else if (this.#needsOwnChild(message)) this.#calls.open(this.#options.kind, message)
+      else if (this.#needsOwnChild(message)) this.#leasedCalls.open(this.#options.kind, message)
       else this.#onmessage?.(this.#quieten(message))
     } else {
-      this.#calls.notify(message)
+      this.#calls?.notify(message)
       this.#onmessage?.(message)
     }
   }
@@ -71,7 +76,7 @@ export class ModernRouter implements Connection {
     const { kept, kind, shared } = this.#options
     if (shared === undefined) return true
     // a retry belongs to the child that has asked
-    return stateOf(request) === undefined ? this.#logsMeet(request, shared) : kept.has({ principal: this.#principal, kind }, request)
+    return stateOf(request) === undefined ? this.#logsMeet(request, shared) : kept.has({ principal: this.#context.principal, kind }, request)
   }
 
   /** A retry for the shared child whose log messages could be taken for those of others gets none. */

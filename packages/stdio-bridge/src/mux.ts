@@ -224,14 +224,15 @@ export class Mux {
   #wait (peer: Peer, message: Message): void {
     this.#waiting.push([peer, message])
     this.#waitingBytes += message.bytes.length
-    if (message.kind === 'request') peer.waiting.add(message.rawId as string)
+    if (message.kind === 'request') peer.addWaiting(message.rawId as string)
   }
 
   #takeWaiting (): Array<readonly [Peer, Message]> {
     const waiting = this.#waiting
+    if (waiting.length === 0) return waiting
     this.#waiting = []
     this.#waitingBytes = 0
-    for (const [peer] of waiting) peer.waiting.clear()
+    for (const [peer] of waiting) peer.clearWaiting()
     return waiting
   }
 
@@ -264,8 +265,8 @@ export class Mux {
   /** Why a request is not taken; `undefined` when it is. */
   #refusal (peer: Peer, rawId: string): CodedError | undefined {
     const { refusal, settings: { maxPendingCalls, name } } = this.#hub
-    if (peer.calls.has(rawId) || peer.listens.has(rawId) || peer.waiting.has(rawId)) return mcpError('MCP_ERR_ID_IN_USE', rawId)
-    if (peer.calls.size + peer.listens.size + peer.waiting.size >= maxPendingCalls) return mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls)
+    if (peer.isOpen(rawId)) return mcpError('MCP_ERR_ID_IN_USE', rawId)
+    if (peer.open >= maxPendingCalls) return mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls)
     if (this.#waitingBytes > this.#hub.settings.maxQueuedInput) return mcpError('MCP_ERR_CHILD_BUSY', name)
     return refusal ?? this.#supervisor.refusal
   }

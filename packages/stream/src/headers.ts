@@ -10,11 +10,16 @@ export interface Kinds { readonly json: boolean, readonly stream: boolean }
 
 /** What kinds of answer a POST admits. @throws MCP_ERR_ACCEPT when there is none */
 export function acceptedKinds ({ headers: { accept } }: FastifyRequest): Kinds {
+  // mostly one request admits the same as the last
+  if (accept === last.accept) return last.kinds
   const json = accepts(accept, 'application/json')
   const stream = accepts(accept, 'text/event-stream')
   if (!json && !stream) throw mcpError('MCP_ERR_ACCEPT', 'application/json and text/event-stream', JSON.stringify(accept))
-  return { json, stream }
+  last = { accept, kinds: { json, stream } }
+  return last.kinds
 }
+
+let last: { readonly accept: string | undefined, readonly kinds: Kinds } = { accept: undefined, kinds: { json: true, stream: true } }
 
 /** @throws MCP_ERR_ACCEPT */
 export function checkAcceptsStream ({ headers: { accept } }: FastifyRequest): void {

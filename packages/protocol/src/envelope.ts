@@ -13,6 +13,8 @@ export interface Envelope {
   readonly idSpan: Span | undefined
   /** A response that says why there is no result. */
   readonly failed: boolean | undefined
+  /** Where the value of `params` starts, of which there is one; `undefined` when that is not known. */
+  readonly params: number | undefined
 }
 
 /** From this size on the envelope of a response is looked for at both ends before the bytes between are scanned. */
@@ -32,11 +34,11 @@ export function readEnvelope (line: Buffer): Envelope | undefined {
 /** The envelope of a large response, read at both ends as the SDKs write it. */
 function readEdges (line: Buffer): Envelope | undefined {
   const [, first, answer] = HEAD.exec(line.toString('latin1', 0, EDGE)) ?? []
-  if (first !== undefined) return { kind: 'response', method: undefined, rawId: first, idSpan: { start: HEAD_ID, end: HEAD_ID + first.length }, failed: answer === 'error' }
+  if (first !== undefined) return { kind: 'response', method: undefined, rawId: first, idSpan: { start: HEAD_ID, end: HEAD_ID + first.length }, failed: answer === 'error', params: undefined }
   // sound for valid JSON: the last brace closes the message, so the id before it is the message's own, and the last of its name
   if (line.toString('latin1', 0, 10) !== '{"result":') return undefined
   const last = TAIL.exec(line.toString('latin1', line.length - EDGE))?.[1]
-  return last === undefined ? undefined : { kind: 'response', method: undefined, rawId: last, idSpan: { start: line.length - 1 - last.length, end: line.length - 1 }, failed: false }
+  return last === undefined ? undefined : { kind: 'response', method: undefined, rawId: last, idSpan: { start: line.length - 1 - last.length, end: line.length - 1 }, failed: false, params: undefined }
 }
 
 /** What can be told of a message of which only the two ends are known, because it was too large to keep. */
@@ -58,12 +60,14 @@ function scanEnvelope (line: Buffer): Envelope | undefined {
   let id: string | undefined
   let idSpan: Span | undefined
   let answer: string | undefined
+  let params: number | undefined
   const start = skipSpace(line, 0)
   const end = scanObject(line, start, (name, from, to) => {
     if (name === 'id') {
       id = line.toString('utf8', from, to)
       idSpan = { start: from, end: to }
     } else if (name === 'method') method = line.toString('utf8', from, to)
+    else if (name === 'params') params = from // the last of several counts
     else if (name === 'jsonrpc') jsonrpc = line.toString('latin1', from, to) === '"2.0"'
     else if (name === 'result' || name === 'error') answer = name
   })
@@ -72,9 +76,9 @@ function scanEnvelope (line: Buffer): Envelope | undefined {
   if (method !== undefined) {
     const name = parseString(method)
     if (name === undefined || (id !== undefined && rawId === undefined)) return undefined
-    return { kind: rawId === undefined ? 'notification' : 'request', method: name, rawId, idSpan, failed: undefined }
+    return { kind: rawId === undefined ? 'notification' : 'request', method: name, rawId, idSpan, failed: undefined, params }
   }
-  return answer === undefined ? undefined : { kind: 'response', method: undefined, rawId, idSpan, failed: answer === 'error' }
+  return answer === undefined ? undefined : { kind: 'response', method: undefined, rawId, idSpan, failed: answer === 'error', params: undefined }
 }
 
 /**
@@ -94,13 +98,14 @@ export function judgeEnvelope (bytes: Buffer, json: unknown): Envelope {
     if (Object.hasOwn(json, 'result') === Object.hasOwn(json, 'error')) throw invalid('a response has one of "result" and "error"')
   }
   let idSpan: Span | undefined
+  let paramsStart: number | undefined
   checkNames(bytes, skipSpace(bytes, 0), ENVELOPE_NAMES, (name, start, end) => {
     if (name === 'id') idSpan = { start, end }
-    else if (name === 'params') checkParams(bytes, start, json as { params?: object }, method)
-  })
-  if (idSpan === undefined) return { kind: 'notification', method, rawId: undefined, idSpan: undefined, failed: undefined }
+    else if (name === 'params') paramsStart = start
+  }, (name, start) => name === 'params' ? checkParams(bytes, start, params ?? {}, method) : undefined)
+  if (idSpan === undefined) return { kind: 'notification', method, rawId: undefined, idSpan: undefined, failed: undefined, params: paramsStart }
   const rawId = idKey(bytes.toString('utf8', idSpan.start, idSpan.end))
-  return { kind: method === undefined ? 'response' : 'request', method, rawId, idSpan, failed: undefined }
+  return { kind: method === undefined ? 'response' : 'request', method, rawId, idSpan, failed: undefined, params: paramsStart }
 }
 
 const folded: ReadonlyMap<string, string> = new Map(KNOWN_NAMES.map(name => [name, fold(name)]))
@@ -111,30 +116,29 @@ const PARAMS_NAMES = foldAll('_meta')
 const CANCELLED_NAMES = foldAll('_meta', 'requestId')
 const META_NAMES = foldAll('progressToken')
 
-/** Ids and tokens below `params`: another client's must not be reached by a second spelling of them. */
-function checkParams (bytes: Buffer, start: number, { params = {} }: { params?: object }, method: string | undefined): void {
+/** Ids and tokens below `params`: another client's must not be reached by a second spelling of them. Returns where `params` end, if it had to look. */
+function checkParams (bytes: Buffer, start: number, params: object, method: string | undefined): number | undefined {
   const cancels = method === 'notifications/cancelled'
-  if (!cancels && !Object.keys(params).some(name => name === '_meta' || (name.length === 5 && foldName(name) === '_META'))) return
-  checkNames(bytes, start, cancels ? CANCELLED_NAMES : PARAMS_NAMES, (name, from) => {
-    if (name === '_meta' && bytes[from] === 0x7b) checkNames(bytes, from, META_NAMES, () => {})
-  })
+  if (!cancels && !Object.keys(params).some(name => name === '_meta' || (name.length === 5 && foldName(name) === '_META'))) return undefined
+  return checkNames(bytes, start, cancels ? CANCELLED_NAMES : PARAMS_NAMES, () => {}, (name, from) =>
+    name === '_meta' && bytes[from] === 0x7b ? checkNames(bytes, from, META_NAMES, () => {}) : undefined)
 }
 
 /**
  * Visits the members of an object, in which each of the names stands once and is spelled exactly. JSON.parse takes the
  * last of equal names, other parsers the first, and some do not tell upper from lower case: such a message means two
- * things at once.
+ * things at once. Returns where the object ends.
  */
-function checkNames (bytes: Buffer, start: number, names: Names, visit: (name: string, start: number, end: number) => void): void {
+function checkNames (bytes: Buffer, start: number, names: Names, visit: (name: string, start: number, end: number) => void, enter?: (name: string, start: number) => number | undefined): number {
   let seen = 0
-  scanObject(bytes, start, (name, from, to) => {
+  return scanObject(bytes, start, (name, from, to) => {
     const watched = names.get(name) ?? names.get(foldName(name))
     if (watched === undefined) return
     if (watched.name !== name) throw invalid(`${describe(name)} is not ${describe(watched.name)}`)
     if ((seen & watched.bit) !== 0) throw invalid(`${describe(name)} stands twice`)
     seen |= watched.bit
     visit(name, from, to)
-  })
+  }, enter)
 }
 
 /** Names that are watched, each with a bit of its own to tell which have been seen. */

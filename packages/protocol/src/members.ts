@@ -7,10 +7,10 @@ export type Members = Readonly<Record<string, string | undefined>>
 /**
  * Sets and takes out members of the object at a path; the objects on the way are made where they are missing. All other
  * members keep their bytes and their order. `undefined` when a value on the way is no object.
+ * @param start where the object that the path starts from stands
  */
-export function placeMembers (bytes: Buffer, path: readonly string[], members: Members): Place | undefined {
+export function placeMembers (bytes: Buffer, path: readonly string[], members: Members, start: number = skipSpace(bytes, 0)): Place | undefined {
   const [name, ...rest] = path
-  const start = skipSpace(bytes, 0)
   return name === undefined ? placeIn(bytes, start, members) : descend(bytes, start, name, rest, members)
 }
 

@@ -1,7 +1,7 @@
 import { judgeEnvelope, readEnvelope, splitArray, type Envelope, type MessageKind } from './envelope.js'
 import { mcpError } from './errors.js'
 import { placeMembers, prependMembers, type Members } from './members.js'
-import { findSpan, findStart, skipSpace } from './scan.js'
+import { findSpan, findStart, skipSpace, type Span } from './scan.js'
 import { isObject } from './object.js'
 import { moveSpan, splice, type Place } from './splice.js'
 import type { Id, JsonRpcErrorObject, JsonRpcMessage } from './json-rpc.js'
@@ -11,6 +11,8 @@ export const MAX_BATCH = 1000
 
 /** A path of member names inside a message, for example `['params', 'requestId']`. */
 export type Path = readonly string[]
+
+const PARAMS: Path = ['params']
 
 /** Where a request names the token it wants progress under. */
 export const REQUEST_PROGRESS_TOKEN: Path = ['params', '_meta', 'progressToken']
@@ -132,7 +134,7 @@ export class Message {
 
   /** The JSON text of the value at a path; `undefined` where there is none. */
   raw (path: Path): string | undefined {
-    const span = findSpan(this.#bytes, path)
+    const span = this.#find(path)
     return span === undefined ? undefined : this.#bytes.toString('utf8', span.start, span.end)
   }
 
@@ -142,18 +144,20 @@ export class Message {
     const idSpan = rawId === undefined || rawId === this.rawId ? undefined : this.#envelope.idSpan ?? findSpan(this.#bytes, ['id'])
     if (idSpan !== undefined && rawId !== undefined) places.push({ start: idSpan.start, end: idSpan.end, text: rawId })
     for (const [path, text] of edits) {
-      const span = findSpan(this.#bytes, path)
+      const span = this.#find(path)
       if (span !== undefined) places.push({ start: span.start, end: span.end, text })
     }
     if (places.length === 0) return this
     const { kind, method, failed } = this.#envelope
     // rewritten once per crossing: the id's new place is not kept, a second rewriting looks for it
-    return new Message(splice(this.#bytes, places), { kind, method, rawId: rawId ?? this.rawId, idSpan: undefined, failed })
+    return new Message(splice(this.#bytes, places), { kind, method, rawId: rawId ?? this.rawId, idSpan: undefined, failed, params: undefined })
   }
 
   /** The same message with members set or taken out of the object at a path, which is made where it is missing. */
   edit (path: Path, members: Members): Message {
-    const place = placeMembers(this.#bytes, path, members)
+    const { params } = this.#envelope
+    const [first, ...below] = path
+    const place = first === 'params' && params !== undefined ? placeMembers(this.#bytes, below, members, params) : placeMembers(this.#bytes, path, members)
     return place === undefined ? this : this.#spliced(place)
   }
 
@@ -168,9 +172,20 @@ export class Message {
     return place === undefined ? this : this.#spliced(place)
   }
 
+  /** Where the value of `params` starts. */
+  get paramsStart (): number | undefined {
+    return this.#envelope.params ?? this.#find(PARAMS)?.start
+  }
+
+  #find (path: Path): Span | undefined {
+    const { params } = this.#envelope
+    return params !== undefined && path.length > 1 && path[0] === 'params' ? findSpan(this.#bytes, path, params, 1) : findSpan(this.#bytes, path)
+  }
+
   #spliced (place: Place): Message {
-    const { kind, method, failed, rawId, idSpan } = this.#envelope
-    return new Message(splice(this.#bytes, [place]), { kind, method, rawId, idSpan: moveSpan(idSpan, place), failed })
+    const { kind, method, failed, rawId, idSpan, params } = this.#envelope
+    const start = params !== undefined && params < place.start ? params : undefined
+    return new Message(splice(this.#bytes, [place]), { kind, method, rawId, idSpan: moveSpan(idSpan, place), failed, params: start })
   }
 
   static #own (text: string, json?: JsonRpcMessage): Message {

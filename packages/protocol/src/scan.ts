@@ -24,14 +24,14 @@ const SHORT = 48
 
 /**
  * Calls `visit` for each member of the object that starts at `start`, with its name and the span of its value.
- * Returns the offset behind the closing brace, or -1 when the bytes are not an object, or `enter` has stopped the scan
- * before a value by answering `false`.
+ * Returns the offset behind the closing brace, or -1 when the bytes are not an object.
+ * @param enter called before a value is scanned; may answer where it ends, if it has looked at it itself, or -1 to stop
  */
 export function scanObject (
   bytes: Buffer,
   start: number,
   visit: (name: string, start: number, end: number) => void,
-  enter?: (name: string, start: number) => boolean
+  enter?: (name: string, start: number) => number | undefined
 ): number {
   if (bytes[start] !== OPEN_BRACE) return -1
   let at = skipSpace(bytes, start + 1)
@@ -43,8 +43,7 @@ export function scanObject (
     at = skipSpace(bytes, nameEnd)
     if (bytes[at] !== COLON) return -1
     const valueStart = skipSpace(bytes, at + 1)
-    if (enter?.(name, valueStart) === false) return -1
-    const valueEnd = skipValue(bytes, valueStart)
+    const valueEnd = enter?.(name, valueStart) ?? skipValue(bytes, valueStart)
     if (valueEnd === -1) return -1
     visit(name, valueStart, valueEnd)
     at = skipSpace(bytes, valueEnd)
@@ -55,10 +54,14 @@ export function scanObject (
   return -1
 }
 
-/** The span of the value at a path of member names below the object at `start`. The last of equal names counts, as in `JSON.parse`. */
-export function findSpan (bytes: Buffer, path: readonly string[], start: number = skipSpace(bytes, 0)): Span | undefined {
+/**
+ * The span of the value at a path of member names below the object at `start`. The last of equal names counts, as in `JSON.parse`.
+ * @param depth names at the start of the path that lead to `start`
+ */
+export function findSpan (bytes: Buffer, path: readonly string[], start: number = skipSpace(bytes, 0), depth: number = 0): Span | undefined {
   let span: Span | undefined
-  for (const wanted of path) {
+  for (let at = depth; at < path.length; at++) {
+    const wanted = path[at]
     span = undefined
     scanObject(bytes, start, (name, from, to) => { if (name === wanted) span = { start: from, end: to } })
     if (span === undefined) return undefined
@@ -71,8 +74,9 @@ export function findSpan (bytes: Buffer, path: readonly string[], start: number 
 export function findStart (bytes: Buffer, wanted: string): number | undefined {
   let found: number | undefined
   scanObject(bytes, skipSpace(bytes, 0), () => {}, (name, start) => {
-    if (name === wanted) found = start
-    return found === undefined
+    if (name !== wanted) return undefined
+    found = start
+    return -1
   })
   return found
 }

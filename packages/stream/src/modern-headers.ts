@@ -1,4 +1,4 @@
-import { decodeHeaderValue, findSpan, foldName, mcpError, scanObject, type CodedError, type Message } from '@mcp-proxy/protocol'
+import { decodeHeaderValue, foldName, mcpError, scanObject, type CodedError, type Message } from '@mcp-proxy/protocol'
 import type { FastifyRequest } from 'fastify'
 import { singleHeader } from './single-header.js'
 import { PROTOCOL_VERSION } from './headers.js'
@@ -40,10 +40,10 @@ function checkName (header: string | null | undefined, source: 'name' | 'uri', m
  * Whether a parameter is there once. Of two equal names JSON.parse takes the last, a server perhaps the first, or one in
  * another case, which no header has named.
  */
-function standsOnce ({ bytes }: Message, name: string): boolean {
+function standsOnce (message: Message, name: string): boolean {
   const folded = foldName(name)
   let count = 0
-  scanObject(bytes, findSpan(bytes, ['params'])?.start ?? 0, (member) => { if (foldName(member) === folded) count++ })
+  scanObject(message.bytes, message.paramsStart ?? 0, (member) => { if (foldName(member) === folded) count++ })
   return count === 1
 }
 

@@ -7,6 +7,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { FastifyInstance } from 'fastify'
 import { InMemoryEventStore } from '@mcp-proxy/endpoint'
+import { startProxy } from './helpers/app.js'
 import { JSON_AND_STREAM, call, initialize } from './helpers/http.js'
 import { live, type Live } from './helpers/live.js'
 import { startPuppet, type Puppet } from './helpers/puppet.js'
@@ -109,4 +110,21 @@ t.test('stateless: nothing is kept of a call whose client has left', async (t) =
     return called?.deref() === undefined
   })
   t.pass('forgotten')
+})
+
+t.test('a shared child waits for a reader that takes what it is sent: all of a flood arrives', async (t) => {
+  const { app, url } = await startProxy(t, { isolation: 'shared', maxQueuedBytes: 256 * 1024 })
+  const session = await initialize(app)
+  const count = 400
+  const body = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'notifyMany', arguments: { count, bytes: 64 * 1024 }, _meta: { progressToken: 'p' } } }
+  const flood = await live(t, `${url}/stream`, { method: 'POST', headers: session, body })
+  const { response } = flood
+  response.on('data', () => {
+    // slower than the child, and never at rest
+    response.pause()
+    setTimeout(() => response.resume(), 2)
+  })
+  t.equal(await flood.ended, 'whole')
+  const told = flood.messages.filter(({ method }) => method === 'notifications/progress').map(({ params }) => (params as { progress: number }).progress)
+  t.strictSame(told, Array.from({ length: count }, (_, n) => n + 1))
 })

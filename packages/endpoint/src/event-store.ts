@@ -1,4 +1,5 @@
-import { Message, type JsonRpcMessage } from '@mcp-proxy/protocol'
+import { BusyMap, Message, type JsonRpcMessage } from '@mcp-proxy/protocol'
+import { EventQueue, EventStream, KeptEvent } from './event-queue.js'
 
 export type StreamId = string
 export type EventId = string
@@ -37,13 +38,6 @@ export const DEFAULT_MAX_EVENT_BYTES: number = 64 * 1024 * 1024
 export const DEFAULT_MAX_STREAM_BYTES: number = 4 * 1024 * 1024
 export const DEFAULT_MAX_EVENT_AGE: number = 30 * 60 * 1000
 
-interface Stream {
-  readonly events: Map<EventId, StoredEvent>
-  bytes: number
-}
-
-interface StoredEvent { readonly streamId: StreamId, readonly bytes: Buffer, readonly at: number }
-
 /** Separates stream and sequence number in an event id. */
 const SEPARATOR = '_'
 
@@ -56,11 +50,8 @@ export class InMemoryEventStore implements EventStore {
   readonly #maxBytes: number
   readonly #maxStreamBytes: number
   readonly #maxAge: number
-  /** All events, oldest first. */
-  readonly #events = new Map<EventId, StoredEvent>()
-  /** The same, by stream: a replay looks at no other stream's. */
-  readonly #streams = new Map<StreamId, Stream>()
-  #bytes = 0
+  readonly #events = new EventQueue()
+  readonly #streams = new BusyMap<StreamId, EventStream>()
   #next = 1
 
   constructor ({ maxEvents = DEFAULT_MAX_EVENTS, maxBytes = DEFAULT_MAX_EVENT_BYTES, maxStreamBytes = DEFAULT_MAX_STREAM_BYTES, maxAge = DEFAULT_MAX_EVENT_AGE }: InMemoryEventStoreOptions = {}) {
@@ -72,77 +63,60 @@ export class InMemoryEventStore implements EventStore {
 
   get size (): number { return this.#events.size }
   /** Bytes of the messages kept. */
-  get bytes (): number { return this.#bytes }
+  get bytes (): number { return this.#events.bytes }
 
   storeEvent (streamId: StreamId, message: JsonRpcMessage): EventId {
-    const id = streamId + SEPARATOR + this.#next++
-    const bytes = message instanceof Message ? unshared(message.bytes) : Buffer.from(JSON.stringify(message))
-    const event: StoredEvent = { streamId, bytes, at: Date.now() }
-    const stream = this.#streams.get(streamId) ?? { events: new Map(), bytes: 0 }
-    this.#streams.set(streamId, stream)
-    stream.events.set(id, event)
-    stream.bytes += bytes.length
-    this.#events.set(id, event)
-    this.#bytes += bytes.length
-    this.#trim(stream, id)
+    const number = this.#next++
+    let stream = this.#streams.get(streamId)
+    if (stream === undefined) {
+      stream = new EventStream(streamId)
+      this.#streams.set(streamId, stream)
+    }
+    const event = new KeptEvent(stream, number, message instanceof Message ? message.bytes : Buffer.from(JSON.stringify(message)))
+    this.#events.push(event)
+    // its oldest go first; the newest stays, however large it is
+    while (stream.bytes > this.#maxStreamBytes && stream.first !== event) this.#drop(stream.first)
     this.#evict()
-    return id
+    return streamId + SEPARATOR + number
   }
 
   async replayEventsAfter (lastEventId: EventId, { send }: { send: (eventId: EventId, message: JsonRpcMessage) => Promise<void> }): Promise<StreamId> {
     this.#evict()
-    const streamId = lastEventId.slice(0, lastEventId.lastIndexOf(SEPARATOR))
-    const last = sequence(lastEventId)
+    const at = lastEventId.lastIndexOf(SEPARATOR)
+    const streamId = lastEventId.slice(0, at)
+    let last = Number(lastEventId.slice(at + 1))
     if (streamId === '' || !(last < this.#next)) throw new Error('unknown event id')
-    for (const [id, event] of this.#streams.get(streamId)?.events ?? []) {
-      if (sequence(id) <= last) continue
-      const message = Message.read(event.bytes)
-      if (message !== undefined) await send(id, message)
+    const behind = (event: KeptEvent | undefined): KeptEvent | undefined => {
+      while (event !== undefined && event.number <= last) event = event.later
+      return event
+    }
+    let event = behind(this.#streams.get(streamId)?.first)
+    while (event !== undefined) {
+      last = event.number
+      const message = Message.read(event.message)
+      if (message !== undefined) await send(streamId + SEPARATOR + event.number, message)
+      // it may have gone meanwhile, and knows its neighbours no more
+      event = behind(event.kept ? event.later : this.#streams.get(streamId)?.first)
     }
     return streamId
   }
 
   forgetStream (streamId: StreamId): void {
-    for (const id of this.#streams.get(streamId)?.events.keys() ?? []) this.#drop(id)
-  }
-
-  /** Its oldest go first; the newest stays, however large it is. */
-  #trim (stream: Stream, newest: EventId): void {
-    for (const id of stream.events.keys()) {
-      if (stream.bytes <= this.#maxStreamBytes || id === newest) return
-      this.#drop(id)
-    }
+    const stream = this.#streams.get(streamId)
+    while (stream?.first !== undefined) this.#drop(stream.first)
   }
 
   #evict (): void {
     const oldest = Date.now() - this.#maxAge
-    for (const [id, { at }] of this.#events) {
-      if (this.#events.size <= this.#maxEvents && this.#bytes <= this.#maxBytes && at >= oldest) return
-      this.#drop(id)
+    for (let event = this.#events.first; event !== undefined; event = this.#events.first) {
+      if (this.#events.size <= this.#maxEvents && this.#events.bytes <= this.#maxBytes && event.at >= oldest) return
+      this.#drop(event)
     }
   }
 
-  #drop (id: EventId): void {
-    const event = this.#events.get(id)
+  #drop (event: KeptEvent | undefined): void {
     if (event === undefined) return
-    this.#events.delete(id)
-    this.#bytes -= event.bytes.length
-    const stream = this.#streams.get(event.streamId)
-    if (stream === undefined) return
-    stream.events.delete(id)
-    stream.bytes -= event.bytes.length
-    if (stream.events.size === 0) this.#streams.delete(event.streamId)
+    this.#events.drop(event)
+    if (event.stream.first === undefined) this.#streams.delete(event.stream.id)
   }
-}
-
-function sequence (id: EventId): number {
-  return Number(id.slice(id.lastIndexOf(SEPARATOR) + 1))
-}
-
-/** The bytes by themselves: often they are a small part of a buffer that would be kept alive whole. */
-function unshared (bytes: Buffer): Buffer {
-  if (bytes.buffer.byteLength <= 2 * bytes.length) return bytes
-  const copy = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(copy)
-  return copy
 }

@@ -58,6 +58,12 @@ export class Calls {
     return call
   }
 
+  /** No other client has a call open. */
+  areAllOf (peer: Peer): boolean {
+    for (const call of this.#byId.values()) if (call.peer !== peer) return false
+    return true
+  }
+
   open (peer: Peer, request: Message, { onfailure, timeout = this.#options.timeout }: { onfailure?: (() => void) | undefined, timeout?: number | undefined } = {}): Call {
     const id = String(this.#next++)
     const since = Date.now()

@@ -110,11 +110,16 @@ export class Child {
   /** It is not read, because a reader is slow. */
   get paused (): boolean { return this.#pauses > 0 }
 
-  /** Stops reading from the child, which blocks once the pipe is full, until what is returned has been called. */
+  /** Stops reading from the child, which blocks once the pipe is full, until what is returned has been called; once more is harmless. */
   pause (): () => void {
     const stdout = this.#process?.stdout
+    let over = false
     if (this.#pauses++ === 0) stdout?.pause()
-    return () => { if (--this.#pauses === 0) stdout?.resume() }
+    return () => {
+      if (over) return
+      over = true
+      if (--this.#pauses === 0) stdout?.resume()
+    }
   }
 
   /** Ends the child and all it has started. Harmless when called twice. */

@@ -44,6 +44,7 @@ interface Forwarding {
 }
 
 function forward (hub: Hub, peer: Peer, message: Message, { edits = [], onfailure, timeout }: Forwarding = {}): void {
+  hub.hurry(peer)
   const call = hub.calls.open(peer, message, { onfailure, timeout: message.method === 'initialize' ? hub.settings.startTimeout : timeout })
   const token = hub.calls.tokenOf(call)
   if (token !== undefined) edits.push([REQUEST_PROGRESS_TOKEN, token])

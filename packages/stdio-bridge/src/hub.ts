@@ -19,6 +19,9 @@ export interface HubOptions {
   readonly exclusive: boolean
 }
 
+/** Milliseconds that a child which others may use waits for a reader. */
+const PATIENCE = 1000
+
 /** What the two directions of a mux share: the child, the clients, and what is open between them. */
 export class Hub {
   readonly settings: BridgeSettings
@@ -47,6 +50,8 @@ export class Hub {
   readonly early: Message[] = []
   /** A client has been here: what the server asks later, when none is, is not for the next. */
   visited = false
+  /** Whom the child waits for, and what ends that. */
+  #waiting: { readonly peer: Peer, readonly end: () => void } | undefined
   /** Clients of different principals have used the child. */
   mixed = false
 
@@ -81,10 +86,40 @@ export class Hub {
   /** To a client. */
   deliver (peer: Peer, message: Message, options?: SendOptions): void {
     const full = peer.transport.send(message, options)
-    if (full === undefined || !this.exclusive) return
+    if (full === undefined) return
+    if (!this.exclusive) {
+      this.#waitFor(peer, full)
+      return
+    }
     // the only reader is slow: let the child wait for it instead of keeping what it says
     const resume = this.child?.pause()
     if (resume !== undefined) full.then(resume, resume)
+  }
+
+  /** A child that says more than a reader takes waits for it, while it works for nobody else. */
+  #waitFor (peer: Peer, full: Promise<void>): void {
+    // one that has not taken what there was in time has its queue, which is bounded
+    if (peer.behind || !this.calls.areAllOf(peer)) return
+    peer.behind = true
+    const resume = this.child?.pause() ?? (() => {})
+    const timer = setTimeout(resume, PATIENCE).unref()
+    const end = (): void => {
+      clearTimeout(timer)
+      resume()
+    }
+    this.#waiting = { peer, end }
+    const taken = (): void => {
+      peer.behind = false
+      end()
+    }
+    full.then(taken, taken)
+  }
+
+  /** A client calls: what the child says now may be for it. */
+  hurry (peer: Peer): void {
+    if (this.#waiting === undefined || this.#waiting.peer === peer) return
+    this.#waiting.end()
+    this.#waiting = undefined
   }
 
   /** Answers a call that the server has seen with an error of the proxy's own. To HTTP it is an answer like any other. */

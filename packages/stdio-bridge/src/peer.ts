@@ -24,6 +24,8 @@ export class Peer {
   #callbacks: Map<string, string> | undefined
   /** The least severe log level the client wants; `undefined` until it says so. */
   logLevel: string | undefined
+  /** It has yet to take what it was sent. */
+  behind = false
   /** Set while the era of the server is not known: takes a client that shakes hands to where a server without is spoken to. */
   translate: ((waiting: Message[]) => void) | undefined
   /** A translator, for a client of the other era. It has times of its own for calls that wait for input, and can tell a client what it would have to declare to be asked. */

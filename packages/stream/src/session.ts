@@ -209,14 +209,18 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
     if (this.#exchanges.size > 0) await new Promise<void>((resolve) => { this.#onsettled = resolve })
   }
 
-  async close (error: CodedError = mcpError('MCP_ERR_SESSION_ENDED')): Promise<void> {
+  async close (error?: CodedError): Promise<void> {
     await (this.#closing ??= this.#close(error))
   }
 
-  async #close (error: CodedError): Promise<void> {
+  async #close (error: CodedError | undefined): Promise<void> {
     this.#options.onend(this)
     const channels = [...this.#channels.values()]
-    for (const exchange of new Set(this.#exchanges.values())) exchange.fail(error)
+    // an error costs as much as a call: most sessions end with nothing open
+    if (this.#exchanges.size > 0) {
+      const reason = error ?? mcpError('MCP_ERR_SESSION_ENDED')
+      for (const exchange of new Set(this.#exchanges.values())) exchange.fail(reason)
+    }
     // a reader that has stopped amid a replay would never let its stream finish
     const timer = setTimeout(() => { for (const sink of this.#gets) sink.destroy() }, FINISH_TIMEOUT).unref()
     await Promise.all([this.#connection?.close(), ...channels.map(channel => channel.finish())])

@@ -1,5 +1,5 @@
 import { mcpError, type Connect } from '@mcp-proxy/protocol'
-import { remoteServer, type RemoteServerOptions } from '@mcp-proxy/remote'
+import type { RemoteServerOptions } from '@mcp-proxy/remote'
 import { createBridge, type StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
 import type { FastifyInstance } from 'fastify'
 import { inProcess, type CreateServerForRequest, type InProcessOptions, type InProcessServer } from './in-process.js'
@@ -16,11 +16,11 @@ const SOURCES = ['command', 'url', 'createServer', 'connect'] as const
  * servers in the process for `createServer`, or the `mcpBridge` of the instance.
  * @throws MCP_ERR_NO_SERVER, MCP_ERR_OPTION, MCP_ERR_COMMAND
  */
-export function connectSource (fastify: FastifyInstance, options: EndpointOptions): Connect {
+export async function connectSource (fastify: FastifyInstance, options: EndpointOptions): Promise<Connect> {
   checkSources(options)
   if (options.connect !== undefined) return options.connect
   if (options.createServer !== undefined) return connectInProcess(fastify, options.createServer, options)
-  if (hasUrl(options)) return connectRemote(fastify, options)
+  if (hasUrl(options)) return await connectRemote(fastify, options)
   if (hasCommand(options)) {
     const bridge = createBridge(options, fastify.log)
     fastify.addHook('onClose', () => bridge.close())
@@ -42,7 +42,9 @@ export function connectInProcess<S extends InProcessServer> (fastify: FastifyIns
 }
 
 /** A server elsewhere, which the app lets go of when it closes. @throws MCP_ERR_OPTION */
-export function connectRemote (fastify: FastifyInstance, options: RemoteOptions): Connect {
+export async function connectRemote (fastify: FastifyInstance, options: RemoteOptions): Promise<Connect> {
+  // a sixth of all that is loaded, and most serve a command
+  const { remoteServer } = await import('@mcp-proxy/remote')
   const { url, headers, authProvider, requestTimeout, maxMessageBytes, upstreamEra } = options
   const remote = remoteServer({ url, headers, authProvider, requestTimeout, maxMessageBytes, era: upstreamEra, log: fastify.log })
   fastify.addHook('onClose', () => remote.close())

@@ -30,7 +30,7 @@ const plugin: FastifyPluginAsync<McpProxyOptions> = async (fastify, options) => 
   let connect: Connect | undefined
   if (command !== undefined) await fastify.register(mcpStdioBridge, { ...options, command })
   else if (createServer !== undefined) connect = connectInProcess(fastify, createServer, rest)
-  else if (url !== undefined) connect = connectRemote(fastify, { ...rest, url, headers, authProvider })
+  else if (url !== undefined) connect = await connectRemote(fastify, { ...rest, url, headers, authProvider })
   else if (!fastify.hasDecorator('mcpBridge')) throw mcpError('MCP_ERR_NO_SERVER')
   await registerEndpoints(fastify, { ...rest, connect })
 }

@@ -26,7 +26,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
   const path = checkPath('path', options.path ?? DEFAULT_SSE_PATH)
   const messagesPath = checkPath('messagesPath', options.messagesPath ?? DEFAULT_MESSAGES_PATH)
   const scope = await EndpointScope.open(fastify, options)
-  const connect = connectSource(fastify, options)
+  const connect = await connectSource(fastify, options)
   const ticker = new Ticker(scope.settings.keepAliveInterval)
   const sessions = new Sessions<SseSession>(fastify, scope.settings, ticker)
   const { principal: principalOf, maxQueuedBytes } = scope.settings

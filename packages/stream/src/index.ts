@@ -38,7 +38,7 @@ const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) =>
   const paths = (typeof path === 'string' ? [path] : path).map(item => checkPath('path', item))
   const scope = await EndpointScope.open(fastify, options)
   const { settings } = scope
-  const shared = { settings, connect: connectSource(fastify, options), ticker: new Ticker(settings.keepAliveInterval), log: fastify.log }
+  const shared = { settings, connect: await connectSource(fastify, options), ticker: new Ticker(settings.keepAliveInterval), log: fastify.log }
   const modern = modernHandler(shared)
   // begun before and awaited behind what legacy clients have open: Fastify waits for one hook after the other
   let closed: Promise<unknown> | undefined

@@ -184,8 +184,8 @@ export class WarmPool {
       this.#refill(kind)
     }, (err: unknown) => {
       this.#started(kind)
-      // the next call tries again, and tells its client
-      this.#options.log.warn({ err }, 'could not keep a child ready')
+      // the next call tries again, and tells its client; one that was ended because the bridge is needs nobody's attention
+      this.#options.log[this.#closed ? 'debug' : 'warn']({ err }, 'could not keep a child ready')
     })
   }
 

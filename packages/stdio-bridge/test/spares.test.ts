@@ -116,8 +116,12 @@ t.test('a child that waits makes way for a client that shares one, and is not re
   const plain = made.client()
   await plain.initialize()
   t.notOk(isAlive(pid))
+  await made.first.connection.close()
   await lapse(t)
-  t.same(made.bridge.status().children.map(({ scope }) => scope).sort(), ['session', 'shared'])
+  t.same(made.bridge.status().children.map(({ scope }) => scope), ['shared'], 'though there is a place again')
+  await made.client().initialize({ roots: {} })
+  await made.client().initialize()
+  t.same(made.bridge.status().children.map(({ scope }) => scope), ['shared', 'session'])
 })
 
 t.test('a child that waits makes way for a call that needs a child', async (t) => {

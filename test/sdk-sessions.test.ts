@@ -94,7 +94,7 @@ for (const over of OVER) {
     const all = await Promise.all([ask(sampling), ask(elicitation), ask({ method: 'roots/list' })])
     t.match(all, [names.map(name => ({ content: { text: name } })), names.map(name => ({ content: { name } })), names.map(name => ({ roots: [{ name }] }))])
     t.ok(clients.every(({ wire }) => wire.asked.length === 7), 'each was asked its own questions')
-    t.equal(new Set(childrenOf(app).map(({ pid }) => pid)).size, names.length)
+    t.equal(new Set(childrenOf(app).filter(({ scope }) => scope === 'session').map(({ pid }) => pid)).size, names.length)
   })
 
   t.test(`${over}: a shared child gets no answer that could be another client's`, async (t) => {

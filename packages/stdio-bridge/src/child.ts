@@ -75,6 +75,8 @@ export class Child {
 
   get pid (): number | undefined { return this.#process?.pid }
   get exited (): boolean { return this.#exit !== undefined }
+  /** The process is there. One that has ended is reported later: its last words come first. */
+  get running (): boolean { return this.#process?.pid !== undefined && this.#process.exitCode === null && this.#process.signalCode === null }
   /** The last lines the child wrote to stderr. */
   get stderrTail (): readonly string[] { return this.#stderrTail }
 

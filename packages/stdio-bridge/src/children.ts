@@ -1,16 +1,17 @@
 import { mcpError, type CodedError, type ConnectContext, type FastifyBaseLogger } from '@mcp-proxy/protocol'
 import { SHARED } from './isolation.js'
-import { Mux } from './mux.js'
+import { Mux, type MuxOptions } from './mux.js'
 import { DEFAULT_CHILD_IDLE_TIMEOUT, type BridgeSettings } from './options.js'
 import { Slots } from './slots.js'
+import { Spares } from './spares.js'
 import type { BridgeEvents } from './events.js'
 import type { ServerEra } from './server-era.js'
 import type { SupervisorState } from './supervisor.js'
 
 /** What the bridge knows of one child. */
 export interface ChildStatus {
-  /** What the child is shared by: everybody, the clients of one key (a principal, say), or one session or call. */
-  readonly scope: 'shared' | 'key' | 'session'
+  /** What the child is shared by: everybody, the clients of one key (a principal, say), or one session or call; a `spare` waits for a client. */
+  readonly scope: 'shared' | 'key' | 'session' | 'spare'
   readonly state: SupervisorState
   readonly pid: number | undefined
   /** Clients that are connected to it. */
@@ -42,13 +43,23 @@ export class Children {
   /** By what their clients have in common. The order is that of use. */
   readonly #shared = new Map<string, Mux>()
   readonly #exclusive = new Set<Mux>()
+  readonly #spares: Spares
   /** All of them, also those that are forgotten already and whose child is being ended. */
   readonly #running = new Set<Mux>()
   #closed = false
 
   constructor (options: ChildrenOptions) {
     this.#options = options
-    this.slots = new Slots(options.settings.maxChildren, options.settings.queueTimeout)
+    const { settings, era, waitedFor } = options
+    this.slots = new Slots(settings.maxChildren, settings.queueTimeout)
+    this.#spares = new Spares({
+      // one with variables of a client's own is of no use to another
+      size: settings.childEnv === undefined ? settings.spares : 0,
+      idleTimeout: settings.childIdleTimeout ?? DEFAULT_CHILD_IDLE_TIMEOUT,
+      restart: settings.restart,
+      takePlace: () => era.known === 'legacy' && this.slots.waiting === 0 && !waitedFor() && this.slots.tryTake(),
+      open: handler => this.#open(settings, { exclusive: true, idleTimeout: 0, ...handler }),
+    })
   }
 
   /** The child that the clients of a key share, if there is one. */
@@ -67,8 +78,13 @@ export class Children {
       this.#touch(key, open)
       return then(open)
     }
+    const spare = key === undefined ? this.#spares.take() : undefined
+    if (spare !== undefined) {
+      this.#exclusive.add(spare)
+      return then(spare)
+    }
     const settings = settingsFor(this.#options.settings, context)
-    const begin = (): T => then(key === undefined ? this.openExclusive(settings) : this.openShared(key, settings))
+    const begin = (): T => then(key === undefined ? this.#openOwn(settings) : this.openShared(key, settings))
     const room = this.takeRoom()
     if (room === true) return begin()
     return room.then((granted) => {
@@ -117,8 +133,9 @@ export class Children {
     return Object.assign(mcpError('MCP_ERR_CHILD_LIMIT', this.#options.settings.maxChildren), { retryAfter: 1 })
   }
 
-  /** Ends a shared child that serves nobody; `false` when there is none. */
+  /** Ends a spare, or else a shared child that serves nobody; `false` when there is none. */
   endIdle (): boolean {
+    if (this.#spares.yield()) return true
     for (const [key, mux] of this.#shared) {
       // one that is starting without a client is waited for by calls
       if (mux.clients > 0 || mux.calls > 0 || mux.state === 'starting') continue
@@ -136,15 +153,24 @@ export class Children {
     return [
       ...[...this.#shared].map(([key, mux]) => describe(mux, key === SHARED ? 'shared' : 'key')),
       ...[...this.#exclusive].map(mux => describe(mux, 'session')),
+      ...[...this.#spares.muxes].map(mux => describe(mux, 'spare')),
     ]
   }
 
   async close (): Promise<void> {
     this.#closed = true
+    this.#spares.close()
     await Promise.all([...this.#running].map(mux => mux.close()))
   }
 
-  #open (settings: BridgeSettings, how: { exclusive: boolean, idleTimeout: number, onlost?: ((error: CodedError) => void) | undefined }): Mux {
+  /** Opens a child for a client that comes with a session; the next such client may find a spare. */
+  #openOwn (settings: BridgeSettings): Mux {
+    const mux = this.#open(settings, { exclusive: true, idleTimeout: 0, onanswered: () => { if (this.#options.era.known !== 'modern') this.#spares.want() } })
+    this.#exclusive.add(mux)
+    return mux
+  }
+
+  #open (settings: BridgeSettings, how: Pick<MuxOptions, 'exclusive' | 'idleTimeout' | 'onlost' | 'onanswered'>): Mux {
     const { log, events, era, waitedFor } = this.#options
     const mux: Mux = new Mux({
       ...how,
@@ -158,6 +184,7 @@ export class Children {
       onended: () => {
         this.#running.delete(mux)
         this.slots.give()
+        this.#spares.resume()
       },
     })
     this.#running.add(mux)
@@ -167,6 +194,7 @@ export class Children {
 
   #forget (mux: Mux): void {
     this.#exclusive.delete(mux)
+    this.#spares.forget(mux)
     for (const [key, open] of this.#shared) if (open === mux) this.#shared.delete(key)
   }
 

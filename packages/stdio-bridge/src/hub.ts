@@ -46,8 +46,10 @@ export class Hub {
   initializeAnswer: Message | undefined
   /** What a server without handshake has told of itself. */
   discoverAnswer: Message | undefined
-  /** What the server of one client has asked before that client was here. */
+  /** What the server of one client has asked, or that of a spare has said, before that client was here. */
   readonly early: Message[] = []
+  /** Its child was started before its one client came: what the server says until then is kept for that client. */
+  spare = false
   /** A client has been here: what the server asks later, when none is, is not for the next. */
   visited = false
   /** Whom the child waits for, and what ends that. */

@@ -16,6 +16,8 @@ export interface MuxOptions extends HubOptions {
   readonly onidle?: (() => void) | undefined
   /** Called when the child was lost while there was no client. */
   readonly onlost?: ((error: CodedError) => void) | undefined
+  /** Called once, when a client has got the first answer. */
+  readonly onanswered?: (() => void) | undefined
   /** Called once, when the mux closes. */
   readonly onclose: () => void
   /** Called once, when its child has ended after that. */
@@ -29,7 +31,7 @@ export interface MuxOptions extends HubOptions {
 export class Mux {
   readonly #hub: Hub
   readonly #supervisor: Supervisor
-  readonly #options: Pick<MuxOptions, 'idleTimeout' | 'onidle' | 'onlost' | 'onclose' | 'onended'>
+  readonly #options: Pick<MuxOptions, 'idleTimeout' | 'onidle' | 'onlost' | 'onanswered' | 'onclose' | 'onended'>
   readonly #timer: NodeJS.Timeout
   /** Messages for a child that is not ready. */
   #waiting: Array<readonly [Peer, Message]> = []
@@ -41,7 +43,7 @@ export class Mux {
   constructor (options: MuxOptions) {
     this.#options = options
     this.#hub = new Hub(options)
-    this.#supervisor = new Supervisor(this.#hub, { ready: again => this.#ready(again), probed: () => this.#probed(), lost: error => this.#lost(error) })
+    this.#supervisor = new Supervisor(this.#hub, { ready: again => this.#ready(again), probed: () => this.#probed(), answered: () => this.#options.onanswered?.(), lost: error => this.#lost(error) })
     // one timer for all calls instead of one for each
     const { requestTimeout, startTimeout } = options.settings
     this.#timer = setInterval(() => this.#expire(), Math.min(1000, Math.ceil((requestTimeout || startTimeout) / 10), Math.ceil(startTimeout / 10)))
@@ -80,8 +82,16 @@ export class Mux {
     this.#principal ??= { name: context.principal }
     if (this.#principal.name !== context.principal) this.#hub.mixed = true
     transport.onmessage = message => this.#receive(peer, message)
-    for (const message of this.#hub.early.splice(0)) fromServer(this.#hub, message)
+    const hear = (): void => { for (const message of this.#hub.early.splice(0)) fromServer(this.#hub, message) }
+    // on the stream of the client's first message, which comes in this turn: there it would be if the child had not been early
+    if (this.#hub.spare) queueMicrotask(hear)
+    else hear()
     return { close: () => this.#detach(peer) }
+  }
+
+  /** Starts the child and says nothing to it: its one client will. Only for a server that is known to shake hands. */
+  prepare (): void {
+    this.#supervisor.prepare()
   }
 
   /**

@@ -21,9 +21,12 @@ export type IsolationKey = (context: ConnectContext) => string | undefined
 /** Variables for the child of a client: credentials, say, from its headers or for its principal. */
 export type ChildEnv = (context: ConnectContext) => Record<string, string>
 
-/** Children kept ready for `isolation: 'request'`. */
+/** Children kept ready, for calls or for clients that get a child of their own. */
 export interface WarmOptions {
-  /** Children that wait for a call, for each kind of client. @default 2 */
+  /**
+   * Children that wait for a call, for each kind of client; or, for clients that get a child of their own, those that wait
+   * for the next of these. `0` is none. @default 2 for calls, 1 for clients
+   */
   readonly size: number
   /** Calls that a child serves before it is replaced. @default 1 */
   readonly recycleAfter: number
@@ -61,9 +64,9 @@ export interface StdioBridgeOptions {
   maxChildren?: number | undefined
   /** Milliseconds that a client waits for a child before it is refused with 503. @default 10_000 */
   queueTimeout?: number | undefined
-  /** Milliseconds without a client after which a child that several can share ends. `0` is never. @default 300_000; never for the child that all share */
+  /** Milliseconds without a client after which a child that several can share ends, and one that waits for a client of its own. `0` is never. @default 300_000; never for the child that all share */
   childIdleTimeout?: number | undefined
-  /** Children kept ready for `isolation: 'request'`. */
+  /** Children kept ready, for calls that get a child each and for clients that get one of their own. */
   warm?: Partial<WarmOptions> | undefined
   /**
    * Whether the server shakes hands (revisions up to 2025-11-25) or not (2026-07-28). `auto` asks its first child.
@@ -117,6 +120,8 @@ export const DEFAULT_MAX_CHILDREN = 100
 export const DEFAULT_QUEUE_TIMEOUT = 10_000
 export const DEFAULT_CHILD_IDLE_TIMEOUT = 300_000
 export const DEFAULT_WARM: WarmOptions = { size: 2, recycleAfter: 1 }
+/** One: sessions come more seldom than calls, and what waits for one costs as much memory as a session. */
+export const DEFAULT_SPARES = 1
 export const DEFAULT_PROBE_TIMEOUT = 5_000
 export const DEFAULT_PARK_TIMEOUT = 600_000
 export const DEFAULT_MAX_PARKED_CALLS = 50
@@ -148,6 +153,8 @@ export interface BridgeSettings {
   readonly queueTimeout: number
   readonly childIdleTimeout: number | undefined
   readonly warm: WarmOptions
+  /** Children that wait for clients which get one of their own. */
+  readonly spares: number
   /** Calls that a child serves which is leased because its call may ask its client; others are not replaced. */
   readonly leaseRecycleAfter: number
   /** `undefined`: not known. */
@@ -206,6 +213,7 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
       size: checkInteger('warm.size', options.warm?.size ?? DEFAULT_WARM.size),
       recycleAfter: checkInteger('warm.recycleAfter', options.warm?.recycleAfter ?? DEFAULT_WARM.recycleAfter, 1),
     },
+    spares: options.warm?.size ?? DEFAULT_SPARES,
     leaseRecycleAfter: options.warm?.recycleAfter ?? Infinity,
     era: upstreamEra === 'auto' ? undefined : upstreamEra,
     probeTimeout: checkMilliseconds('probeTimeout', options.probeTimeout ?? DEFAULT_PROBE_TIMEOUT, 1),

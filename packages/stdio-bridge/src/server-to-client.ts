@@ -9,7 +9,7 @@ import type { Peer } from './peer.js'
 /** What a server asks in the course of a call, and not by itself. */
 const ASKS_A_USER: ReadonlySet<string> = new Set(['elicitation/create', 'sampling/createMessage'])
 
-/** Requests of a server that wait for its client; more at its start are a mistake. */
+/** Messages of a server that wait for its client; more at its start are a mistake. */
 const MAX_EARLY = 20
 
 /** Where a notification names the subscription that it is for (2026-07-28, "Subscriptions"). */
@@ -88,6 +88,10 @@ function callback (hub: Hub, message: Message): void {
 }
 
 function notification (hub: Hub, message: Message): void {
+  if (hub.spare && !hub.visited) {
+    if (hub.early.length < MAX_EARLY) hub.early.push(message)
+    return
+  }
   switch (message.method) {
     case 'notifications/progress':
       progress(hub, message)

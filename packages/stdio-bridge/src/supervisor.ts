@@ -9,7 +9,7 @@ import { fromServer, fromServerOversize } from './server-to-client.js'
 import type { Hub } from './hub.js'
 
 /**
- * - `idle`: no child; the next message starts one.
+ * - `idle`: no child, or a spare to which nothing has been said; the next message starts one, or is its first.
  * - `waiting`: a child was lost; another follows after the back-off.
  * - `starting`: a child is starting or shaking hands; messages wait.
  * - `ready`: messages flow.
@@ -26,6 +26,8 @@ export interface SupervisorHandler {
   ready: (again: boolean) => void
   /** The child shakes hands, and waits for its client to do so. */
   probed: () => void
+  /** A client has got its first answer. */
+  answered: () => void
   /** The child is gone, or did not come up: what was open or waiting has to be answered. */
   lost: (error: CodedError) => void
 }
@@ -44,6 +46,7 @@ export class Supervisor {
   #starts = 0
   #startedAt = 0
   readonly #probe: EraProbe
+  #answered = false
   /** All that run, also one that was given up and is being ended. */
   readonly #children = new Set<Child>()
 
@@ -59,6 +62,9 @@ export class Supervisor {
     hub.onworked = () => {
       hub.introduced = true
       this.#restarts.worked()
+      if (this.#answered) return
+      this.#answered = true
+      handler.answered()
     }
   }
 
@@ -110,12 +116,19 @@ export class Supervisor {
     await this.#starting
   }
 
+  /** Starts a child to which nothing is said until its client comes. Only of a server that is known to shake hands. */
+  prepare (): void {
+    if (this.#state !== 'idle' || this.#hub.child !== undefined) return
+    this.#hub.spare = true
+    this.#spawn()
+  }
+
   /** Starts a child that its client's own `initialize` will introduce; `false` when this is not the time for that. */
   open (initializeParams: string): boolean {
     const { child, era } = this.#hub
     if (this.#state !== 'idle' || this.#initializeParams !== undefined || (era.known !== 'legacy' && child === undefined)) return false
     this.#initializeParams = initializeParams
-    // one that was asked what it is waits for this
+    // one that was asked what it is waits for this, and so does a spare
     if (child === undefined) this.#spawn()
     this.#state = 'ready'
     this.#watch()

@@ -1,5 +1,7 @@
 import { mcpError, type CodedError, type FastifyBaseLogger } from '@mcp-proxy/protocol'
+import { LeaseQueue, type Waiter } from './lease-queue.js'
 import { Restarts, type RestartPolicy } from './restarts.js'
+import { Shelves } from './shelves.js'
 import type { Mux } from './mux.js'
 import type { BridgeSettings } from './options.js'
 import type { Slots } from './slots.js'
@@ -45,37 +47,17 @@ export interface Lease {
   readonly release: (end: LeaseEnd) => void
 }
 
-/** Children of one kind that wait. */
-interface Shelf {
-  readonly muxes: Mux[]
-  /** `Date.now()` at which one was asked for last. */
-  usedAt: number
-}
-
-interface Waiter {
-  readonly kind: Kind
-  /** The user that the call is of. */
-  readonly owner: string | undefined
-  /** `Date.now()` from which on it waits. */
-  readonly since: number
-  /** Takes the child, or nothing; `false` when nobody waits any more. */
-  readonly settle: (mux: Mux | undefined) => boolean
-  readonly fail: (error: unknown) => void
-  /** It has a place: from now on the time of the start counts, not that of the queue. */
-  readonly placed: () => void
-}
-
 /** Children that have shaken hands and wait for a call. */
 export class WarmPool {
   readonly #options: WarmPoolOptions
   readonly #restarts: Restarts
-  /** Children that are ready, by the name of their kind, which clients choose: none is empty. The kind that was used longest ago comes first. */
-  readonly #ready = new Map<string, Shelf>()
+  readonly #queue: LeaseQueue
+  /** Children that are ready. Of a kind that has been taken away none are kept ready any more. */
+  readonly #shelves = new Shelves((name) => { if (this.#latest?.kind.name === name) this.#latest = undefined })
   /** The kind that was asked for last: of this one, children are kept ready. */
   #latest: { readonly kind: Kind, readonly usedAt: number, readonly uses: number } | undefined
   readonly #starting = new Map<string, number>()
   readonly #uses = new WeakMap<Mux, number>()
-  readonly #waiters: Waiter[] = []
   readonly #sweeper: NodeJS.Timeout | undefined
   #retry: NodeJS.Timeout | undefined
   #closed = false
@@ -83,14 +65,15 @@ export class WarmPool {
   constructor (options: WarmPoolOptions) {
     this.#options = options
     this.#restarts = new Restarts(options.restart)
+    this.#queue = new LeaseQueue(options.timeout)
     const { idleTimeout } = options
     if (idleTimeout > 0) this.#sweeper = setInterval(() => this.#sweep(Date.now() - idleTimeout), Math.ceil(idleTimeout / 4)).unref()
   }
 
   /** Calls that wait for a child. */
-  get waiting (): number { return this.#waiters.length }
+  get waiting (): number { return this.#queue.size }
   /** `Date.now()` from which on the first waits; `Infinity` when nobody does. */
-  get waitingSince (): number { return this.#waiters[0]?.since ?? Infinity }
+  get waitingSince (): number { return this.#queue.since }
 
   /**
    * A child for one call: one that is ready, or a new one, or one that becomes free. Nothing when none did in time, or
@@ -104,42 +87,17 @@ export class WarmPool {
       const retryAfter = Math.ceil(blocked / 1000)
       throw Object.assign(mcpError('MCP_ERR_CHILD_UNAVAILABLE', this.#options.name, retryAfter), { retryAfter })
     }
-    return await new Promise((resolve, reject) => {
-      let waits = true
-      const done = (): boolean => {
-        if (!waits) return false
-        waits = false
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', leave)
-        const index = this.#waiters.indexOf(waiter)
-        if (index !== -1) this.#waiters.splice(index, 1)
-        return true
-      }
-      const waiter: Waiter = {
-        kind,
-        owner,
-        since: Date.now(),
-        settle: (mux) => {
-          if (!done()) return false
-          resolve(mux === undefined ? undefined : { mux, release: end => this.#release(kind, owner, mux, end) })
-          return true
-        },
-        fail: (error) => { if (done()) reject(error) },
-        placed: () => clearTimeout(timer),
-      }
-      const leave = (): void => { waiter.settle(undefined) }
-      const timer = setTimeout(leave, this.#options.timeout)
-      signal?.addEventListener('abort', leave)
-      this.#waiters.push(waiter)
-      this.#serve()
-    })
+    const joined = this.#queue.join(kind, owner, signal)
+    this.#serve()
+    const mux = await joined
+    return mux === undefined ? undefined : { mux, release: end => this.#release(kind, owner, mux, end) }
   }
 
   close (): void {
     this.#closed = true
     clearTimeout(this.#retry)
     clearInterval(this.#sweeper)
-    for (const waiter of [...this.#waiters]) waiter.settle(undefined)
+    this.#queue.close()
   }
 
   /** A place has become free. */
@@ -149,38 +107,22 @@ export class WarmPool {
 
   /** Ends a child that waits for the kind of client that was here longest ago; `false` when none waits. */
   yield (): boolean {
-    const [first] = this.#ready
-    if (first === undefined) return false
-    const [name, { muxes }] = first
-    void muxes.shift()?.close()
-    if (muxes.length === 0) this.#drop(name)
-    return true
+    return this.#shelves.yield()
   }
 
   /** Ends what waits for clients that have not come since. */
   #sweep (since: number): void {
     if (this.#latest !== undefined && this.#latest.usedAt <= since) this.#latest = undefined
-    for (const [name, { muxes, usedAt }] of this.#ready) {
-      if (usedAt > since) continue
-      this.#drop(name)
-      for (const mux of muxes) void mux.close()
-    }
-  }
-
-  /** Nothing of a kind is ready, nor kept so. */
-  #drop (name: string): void {
-    this.#ready.delete(name)
-    if (this.#latest?.kind.name === name) this.#latest = undefined
+    this.#shelves.sweep(since)
   }
 
   /** Gives children to those who wait, in their order, and makes room where there is none. */
   #serve (): void {
-    for (let waiter = this.#waiters[0]; waiter !== undefined; waiter = this.#waiters[0]) {
+    for (let waiter = this.#queue.first; waiter !== undefined; waiter = this.#queue.first) {
       const mux = this.#takeReady(waiter)
       if (mux !== undefined) {
         waiter.settle(mux)
       } else if (this.#options.slots.tryTake()) {
-        this.#waiters.shift()
         waiter.placed()
         this.#startFor(waiter)
       } else {
@@ -202,26 +144,7 @@ export class WarmPool {
   #takeReady ({ kind, owner }: Waiter): Mux | undefined {
     const usedAt = Date.now()
     this.#latest = { kind, usedAt, uses: this.#latest?.kind.name === kind.name ? this.#latest.uses + 1 : 1 }
-    return this.#takeFrom(usedName(kind, owner), usedAt) ?? this.#takeFrom(kind.name, usedAt)
-  }
-
-  #takeFrom (name: string, usedAt: number): Mux | undefined {
-    const shelf = this.#ready.get(name)
-    if (shelf === undefined) return undefined
-    const mux = shelf.muxes.pop()
-    // used last: now at the end
-    this.#ready.delete(name)
-    if (shelf.muxes.length > 0) this.#ready.set(name, shelf)
-    shelf.usedAt = usedAt
-    return mux
-  }
-
-  #shelf (name: string): Shelf {
-    const open = this.#ready.get(name)
-    if (open !== undefined) return open
-    const shelf: Shelf = { muxes: [], usedAt: Date.now() }
-    this.#ready.set(name, shelf)
-    return shelf
+    return this.#shelves.take(usedName(kind, owner), usedAt) ?? this.#shelves.take(kind.name, usedAt)
   }
 
   /** Starts a child in a place that has been taken. */
@@ -229,11 +152,7 @@ export class WarmPool {
     const mux = this.#options.open(kind, ({ code }) => {
       // a server may refuse a client, which others need not suffer for
       if (code !== 'MCP_ERR_CHILD_HANDSHAKE' || kind.introduction === undefined) this.#restarts.lost(Date.now())
-      for (const [name, { muxes }] of this.#ready) {
-        const index = muxes.indexOf(mux)
-        if (index !== -1) muxes.splice(index, 1)
-        if (muxes.length === 0) this.#ready.delete(name)
-      }
+      this.#shelves.remove(mux)
       void mux.close()
     })
     await mux.start(kind.introduction)
@@ -243,9 +162,9 @@ export class WarmPool {
   }
 
   #refill (kind: Kind | undefined): void {
-    if (kind === undefined || this.#closed || this.#waiters.length > 0 || this.#options.slots.waiting > 0 || this.#options.slots.full) return
+    if (kind === undefined || this.#closed || this.#queue.size > 0 || this.#options.slots.waiting > 0 || this.#options.slots.full) return
     const starting = this.#starting.get(kind.name) ?? 0
-    if ((this.#ready.get(kind.name)?.muxes.length ?? 0) + starting >= this.#options.size) return
+    if (this.#shelves.size(kind.name) + starting >= this.#options.size) return
     const wait = this.#restarts.blockedFor(Date.now()) || this.#restarts.backOff()
     if (wait > 0) {
       // nobody waits for these: no hurry after a failure
@@ -265,8 +184,8 @@ export class WarmPool {
       this.#refill(kind)
     }, (err: unknown) => {
       this.#started(kind)
-      // the next call tries again, and tells its client
-      this.#options.log.warn({ err }, 'could not keep a child ready')
+      // the next call tries again, and tells its client; one that was ended because the bridge is needs nobody's attention
+      this.#options.log[this.#closed ? 'debug' : 'warn']({ err }, 'could not keep a child ready')
     })
   }
 
@@ -292,10 +211,9 @@ export class WarmPool {
       void mux.close()
       return
     }
-    const { muxes } = this.#shelf(name)
-    muxes.push(mux)
-    if (this.#waiters.length > 0) this.#serve()
-    if (muxes.length > Math.max(1, this.#options.size)) void muxes.shift()?.close()
+    this.#shelves.put(name, mux)
+    if (this.#queue.size > 0) this.#serve()
+    this.#shelves.trim(name, Math.max(1, this.#options.size))
   }
 }
 

@@ -218,3 +218,11 @@ t.test('a call whose client stays away makes way for clients that need a child',
   await until(() => Date.now() - waited > 600)
   t.equal(await askable(made).tool(1, 'echo', { text: 'also for a call' }), 'also for a call')
 })
+
+t.test('a child that is to be kept ready and ends with the bridge needs nobody\'s attention', async (t) => {
+  const { bridge, client, log } = makeBridge(t, { isolation: 'request', upstreamEra: 'legacy', warm: { size: 1 }, command: script('process.stdin.resume()') })
+  client().call(1, 'any')
+  await until(() => bridge.status().children.length === 2)
+  await bridge.close()
+  t.match(await log.first(({ text }) => text === 'could not keep a child ready'), { level: 'debug' })
+})

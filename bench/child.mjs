@@ -1,11 +1,14 @@
 // The server of the benchmarks: stdio MCP of both eras in as little as it takes, so that it is never the bottleneck.
-// `node child.mjs [legacy|modern]`
+// `node child.mjs [legacy|modern]`; BENCH_CHILD_START=300 makes its start take so many milliseconds.
 const modern = process.argv[2] === 'modern'
 const META = 'io.modelcontextprotocol/'
 const SERVER = { name: 'bench', version: '1' }
 const CAPABILITIES = { tools: {}, logging: {} }
 const TOOLS = ['echo', 'notify', 'bytes', 'slow'].map(name => ({ name, inputSchema: { type: 'object' } }))
 const COMPLETE = modern ? '"resultType":"complete",' : ''
+
+const start = Number(process.env.BENCH_CHILD_START ?? 0)
+if (start > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, start)
 
 let out = ''
 const write = (text) => {

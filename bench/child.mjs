@@ -50,6 +50,7 @@ function receive (line) {
   else if (method === 'tools/list') result(id, { tools: TOOLS, ...(modern && { ttlMs: 0, cacheScope: 'private' }) })
   else if (method === 'initialize') result(id, { protocolVersion: params.protocolVersion, capabilities: CAPABILITIES, serverInfo: SERVER })
   else if (modern && method === 'server/discover') result(id, { supportedVersions: ['2026-07-28'], capabilities: CAPABILITIES, _meta: { [`${META}serverInfo`]: SERVER }, ttlMs: 0, cacheScope: 'private' })
+  else if (modern && method === 'subscriptions/listen') write(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/subscriptions/acknowledged', params: { notifications: {}, _meta: { [`${META}subscriptionId`]: id } } }))
   else if (method === 'ping' || method === 'logging/setLevel') result(id, {})
   else write(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32601, message: `Method not found: ${method}` } }))
 }

@@ -44,7 +44,11 @@ class HttpClient {
       else ontold?.(message)
     })
     const { status, header, body } = await this.connection.exchange('POST', this.path, headers, JSON.stringify({ jsonrpc: '2.0', id, method, params }), events)
-    if (body.length > 0) answer = JSON.parse(body.toString())
+    if (body.length > 0) {
+      const type = header('content-type')
+      if (!type?.startsWith('application/json')) throw new Error(`${method}: ${status}, answered with ${type}`)
+      answer = JSON.parse(body.toString())
+    }
     if (answer?.id !== id || answer.result === undefined) throw new Error(`${method}: ${status} ${JSON.stringify(answer?.error ?? answer)?.slice(0, 200)}`)
     this.session ??= header('mcp-session-id')
     return answer.result

@@ -10,7 +10,7 @@ import { goalTable, scenarioTable } from './table.mjs'
 import { REFERENCES, TARGETS } from './targets.mjs'
 
 const MAX_CHILDREN = 100
-const TIME_LIMIT = 180_000 // ms, for one target in one round
+const TIME_LIMIT = 90_000 // ms, for one target in one round
 
 const options = readOptions(process.argv.slice(2))
 const results = {}

@@ -18,8 +18,8 @@ export function scenarioTable (name, { about, main }, results) {
     const cells = [target]
     for (const figure of names) {
       cells.push(number(figures[figure]))
-      if (!PLAIN.has(figure)) cells.push(ratio(figures[figure], results.floor?.[figure]))
-      if (figure === main) cells.push(...peers.map(peer => ratio(figures[figure], results[TARGETS[target]?.peers?.[peer]]?.[figure])))
+      if (!PLAIN.has(figure)) cells.push(ratio(figures, results.floor, figure))
+      if (figure === main) cells.push(...peers.map(peer => ratio(figures, results[TARGETS[target]?.peers?.[peer]], figure)))
     }
     return [...cells, String(figures.failed)]
   })
@@ -35,8 +35,10 @@ function markdown (head, rows) {
   return [head, head.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n')
 }
 
-function ratio (value, other) {
-  return value === undefined || !(other > 0) ? '–' : number(value / other)
+/** What failed is compared with nothing. */
+function ratio (own, other, figure) {
+  const comparable = own.failed === 0 && other?.failed === 0 && own[figure] !== undefined && other[figure] > 0
+  return comparable ? number(own[figure] / other[figure]) : '–'
 }
 
 function number (value) {

@@ -56,7 +56,7 @@ async function measure (scenario, name, target) {
     })
     return await Promise.race([scenario.run(launch, options), late])
   } catch (error) {
-    return { failed: 1, errors: [error.message], stopped: true }
+    return { failed: 1, errors: [error.message.split('\n', 1)[0]], stopped: true }
   } finally {
     clearTimeout(timer)
     await Promise.all(running.map(program => program.stop()))

@@ -10,7 +10,7 @@ const PADDING = '.'.repeat(100)
  * @param sessions how many those connections share, where the protocol lets connections share one
  */
 export const echo = (connections, sessions = connections) => ({
-  about: `echo calls over ${connections} connections` + (sessions < connections ? ` and ${sessions} sessions` : ''),
+  about: `echo calls over ${count(connections, 'connection')}` + (sessions < connections ? ` and ${count(sessions, 'session')}` : ''),
   main: 'CPU ms/1,000',
   async run (launch, { calls = CALLS, seconds }) {
     const target = await launch()
@@ -39,3 +39,7 @@ export const echo = (connections, sessions = connections) => ({
     return figures
   },
 })
+
+function count (number, noun) {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
+}

@@ -22,7 +22,7 @@ const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name
  * @param probe lets `heap()` ask it for its heap
  * @param env more variables
  */
-export async function start (name, { protocol, path, command, peers }, { wait = true, probe = false, env = {} } = {}) {
+export async function start (name, { protocol, path, command }, { wait = true, probe = false, env = {} } = {}) {
   const port = await freePort()
   const program = spawn(process.execPath, [...(probe ? PROBE : []), ...command(port)], {
     // a child that is spoken to directly has its output read
@@ -41,7 +41,6 @@ export async function start (name, { protocol, path, command, peers }, { wait = 
     protocol,
     port,
     path,
-    peers,
     program,
     pid: program.pid,
     exited,

@@ -19,7 +19,7 @@ export const PEERS = [MCP_PROXY, SUPERGATEWAY]
 // flags that say how many children are kept ready
 const WARM = ['--warm-size', '2']
 const COLD = ['--warm-size', '0']
-const REUSED = ['--warm-size', '8', '--recycle-after', '1000000']
+const REUSED = ['--warm-size', '16', '--recycle-after', '1000000']
 
 /**
  * @param protocol what its clients speak: `stream`, `sse` or `modern`

@@ -19,7 +19,9 @@ export const echo = (connections, sessions = connections) => ({
       const shared = n >= sessions && target.protocol === 'stream' ? clients[n % sessions] : undefined
       clients.push(await openClient(target, shared))
     }
-    const { done, times, elapsed, cpu, children, own, failed, errors } = await warmThenLoad(target, connections, { warm: calls / 2, amount: calls, seconds }, async (index, n) => {
+    // where each session has a child, each child has code to compile, too; and who is compared with it has the same warm-up
+    const warm = calls / 2 * sessions
+    const { done, times, elapsed, cpu, children, own, failed, errors } = await warmThenLoad(target, connections, { warm, amount: calls, seconds }, async (index, n) => {
       const said = `${index}/${n} ${PADDING}`
       return await clients[index].call('echo', { text: said }) === said
     })

@@ -1,11 +1,14 @@
 // The server of the benchmarks: stdio MCP of both eras in as little as it takes, so that it is never the bottleneck.
-// `node child.mjs [legacy|modern]`
+// `node child.mjs [legacy|modern]`; BENCH_CHILD_START=300 makes its start take so many milliseconds.
 const modern = process.argv[2] === 'modern'
 const META = 'io.modelcontextprotocol/'
 const SERVER = { name: 'bench', version: '1' }
 const CAPABILITIES = { tools: {}, logging: {} }
 const TOOLS = ['echo', 'notify', 'bytes', 'slow'].map(name => ({ name, inputSchema: { type: 'object' } }))
 const COMPLETE = modern ? '"resultType":"complete",' : ''
+
+const start = Number(process.env.BENCH_CHILD_START ?? 0)
+if (start > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, start)
 
 let out = ''
 const write = (text) => {
@@ -47,6 +50,7 @@ function receive (line) {
   else if (method === 'tools/list') result(id, { tools: TOOLS, ...(modern && { ttlMs: 0, cacheScope: 'private' }) })
   else if (method === 'initialize') result(id, { protocolVersion: params.protocolVersion, capabilities: CAPABILITIES, serverInfo: SERVER })
   else if (modern && method === 'server/discover') result(id, { supportedVersions: ['2026-07-28'], capabilities: CAPABILITIES, _meta: { [`${META}serverInfo`]: SERVER }, ttlMs: 0, cacheScope: 'private' })
+  else if (modern && method === 'subscriptions/listen') write(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/subscriptions/acknowledged', params: { notifications: {}, _meta: { [`${META}subscriptionId`]: id } } }))
   else if (method === 'ping' || method === 'logging/setLevel') result(id, {})
   else write(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32601, message: `Method not found: ${method}` } }))
 }

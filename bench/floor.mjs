@@ -44,7 +44,10 @@ function receive (line) {
 createServer((request, response) => {
   const body = []
   request.on('data', chunk => body.push(chunk)).on('end', () => {
-    if (request.method !== 'POST') {
+    if (request.method === 'GET') {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+      return
+    } else if (request.method !== 'POST') {
       response.writeHead(204).end()
       return
     }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
 
 const TICK = 10 // ms: USER_HZ is 100 on every Linux that matters
 
@@ -21,4 +21,27 @@ export function median (values) {
 export function percentile (values, share) {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
+}
+
+/** CPU milliseconds of all processes that descend from one, as far as they live. */
+export function cpuOfChildren (pid) {
+  let sum = 0
+  for (const child of childrenOf(pid)) {
+    try {
+      sum += cpuOf(child) + cpuOfChildren(child)
+    } catch {
+      // it has ended meanwhile
+    }
+  }
+  return sum
+}
+
+function childrenOf (pid) {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    try {
+      return readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(child => child !== '')
+    } catch {
+      return [] // a thread that has ended meanwhile
+    }
+  })
 }

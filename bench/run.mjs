@@ -1,79 +1,80 @@
-// `pnpm bench [scenario …] [--target name …] [--rounds 3] [--json file]`: medians of interleaved rounds, and how they
-// compare with the floor. Every round starts every target anew.
+// `pnpm bench`: medians of interleaved rounds, and how they compare with the floor and the peers. See README.md.
 import { writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
+import { GOALS } from './goals.mjs'
+import { judge } from './judge.mjs'
 import { median } from './measure.mjs'
+import { readOptions } from './options.mjs'
+import { start } from './program.mjs'
 import { SCENARIOS } from './scenarios.mjs'
-import { TARGETS, start } from './targets.mjs'
+import { goalTable, scenarioTable } from './table.mjs'
+import { REFERENCES, TARGETS } from './targets.mjs'
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { target: { type: 'string', multiple: true }, rounds: { type: 'string', default: '3' }, json: { type: 'string' } },
-})
-const chosen = choose(positionals, SCENARIOS, 'scenario')
-const targets = choose(values.target === undefined ? [] : ['floor', ...values.target], TARGETS, 'target')
+const MAX_CHILDREN = 100
+const TIME_LIMIT = 90_000 // ms, for one target in one round
 
-function choose (names, all, what) {
-  const unknown = names.find(name => !Object.hasOwn(all, name))
-  if (unknown !== undefined) {
-    console.error(`There is no ${what} "${unknown}". There are: ${Object.keys(all).join(', ')}`)
-    process.exit(2)
-  }
-  return names.length === 0 ? Object.keys(all) : [...new Set(names)]
+const options = readOptions(process.argv.slice(2))
+const results = {}
+for (const name of options.scenarios) {
+  results[name] = await measureAll(name)
+  console.log(scenarioTable(name, SCENARIOS[name], results[name]))
+}
+// a part of them is judged by what was measured
+const goals = judge(GOALS, results).filter(({ met }) => options.all || met !== 'not measured')
+if (goals.length > 0) console.log(goalTable(goals))
+if (options.json !== undefined) {
+  writeFileSync(options.json, JSON.stringify({ node: process.version, date: new Date().toISOString(), rounds: options.rounds, results, goals }, null, 2) + '\n')
 }
 
-const results = {}
-for (const scenario of chosen) {
-  const rounds = {}
-  for (let round = 0; round < Number(values.rounds); round++) {
-    for (const name of targets) {
-      const figures = await measure(scenario, name)
-      rounds[name] ??= []
-      rounds[name].push(figures)
+async function measureAll (scenario) {
+  const targets = Object.fromEntries(options.targets.map(name => [name, TARGETS[name]]))
+  for (const name of SCENARIOS[scenario].references ?? []) targets[name] = REFERENCES[name]
+  const rounds = new Map(Object.keys(targets).map(name => [name, []]))
+  for (let round = 0; round < options.rounds; round++) {
+    // what runs behind what must not be the same each time
+    for (const name of shuffled(Object.keys(targets))) {
+      const done = rounds.get(name)
+      // what could not run is not tried again
+      if (done.at(-1)?.stopped !== true) done.push(await measure(SCENARIOS[scenario], name, targets[name]))
     }
   }
-  results[scenario] = Object.fromEntries(Object.entries(rounds).map(([name, all]) => [name, summarize(all)]))
-  print(scenario, results[scenario])
+  return Object.fromEntries([...rounds].map(([name, all]) => [name, summarize(all)]))
 }
-if (values.json !== undefined) writeFileSync(values.json, JSON.stringify({ node: process.version, date: new Date().toISOString(), results }, null, 2) + '\n')
 
-async function measure (scenario, name) {
-  let target
+async function measure (scenario, name, target) {
+  const running = []
+  const launch = async (how) => {
+    const program = await start(name, target, how)
+    running.push(program)
+    return program
+  }
+  let timer
   try {
-    target = await start(name)
-    return await SCENARIOS[scenario](target)
+    const children = scenario.children?.(options)[target.children] ?? 0
+    if (children > MAX_CHILDREN) throw new Error(`not run: it would take ${children.toLocaleString('en')} child processes, and ${MAX_CHILDREN} is the most`)
+    const late = new Promise((resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`no end within ${TIME_LIMIT / 1000} s`)), TIME_LIMIT)
+    })
+    return await Promise.race([scenario.run(launch, options), late])
   } catch (error) {
-    return { failed: 1, error: String(error) }
+    return { failed: 1, errors: [error.message.split('\n', 1)[0]], stopped: true }
   } finally {
-    await target?.stop()
+    clearTimeout(timer)
+    await Promise.all(running.map(program => program.stop()))
   }
 }
 
 /** Medians; failures are added up. */
 function summarize (rounds) {
-  const names = [...new Set(rounds.flatMap(Object.keys))].filter(name => name !== 'error' && name !== 'failed')
-  const figures = Object.fromEntries(names.map(name => [name, median(rounds.map(round => round[name]).filter(value => value !== undefined))]))
-  const errors = [...new Set(rounds.map(({ error }) => error).filter(error => error !== undefined))]
-  return { ...figures, failed: rounds.reduce((sum, { failed }) => sum + failed, 0), ...(errors.length > 0 && { errors }) }
-}
-
-function print (scenario, results) {
-  const names = [...new Set(Object.values(results).flatMap(Object.keys))].filter(name => name !== 'errors')
-  const { floor } = results
-  console.log(`\n## ${scenario}\n`)
-  console.log(`| target | ${names.map(name => name === 'failed' ? name : `${name} | ×floor`).join(' | ')} |`)
-  console.log(`| --- |${names.map(name => name === 'failed' ? ' --- |' : ' --- | --- |').join('')}`)
-  for (const [target, figures] of Object.entries(results)) {
-    const cells = names.map((name) => {
-      const value = figures[name]
-      if (name === 'failed') return String(value)
-      return value === undefined ? '– | –' : `${round(value)} | ${floor?.[name] > 0 ? round(value / floor[name]) : '–'}`
-    })
-    console.log(`| ${target} | ${cells.join(' | ')} |`)
+  const names = [...new Set(rounds.flatMap(Object.keys))].filter(name => !['failed', 'errors', 'stopped'].includes(name))
+  const values = name => rounds.map(round => round[name]).filter(value => value !== undefined)
+  return {
+    ...Object.fromEntries(names.filter(name => values(name).length > 0).map(name => [name, median(values(name))])),
+    failed: rounds.reduce((sum, { failed }) => sum + failed, 0),
+    errors: [...new Set(rounds.flatMap(({ errors = [] }) => errors))],
   }
-  for (const [target, { errors }] of Object.entries(results)) if (errors !== undefined) console.log(`\n${target}: ${errors.join('; ')}`)
 }
 
-function round (value) {
-  return value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3)
+function shuffled (names) {
+  const left = [...names]
+  return names.map(() => left.splice(Math.floor(Math.random() * left.length), 1)[0])
 }

@@ -66,12 +66,12 @@ export class Shelves {
     return true
   }
 
-  /** Ends what nobody has asked for since then. */
-  sweep (since: number): void {
+  /** Ends what nobody has asked for since then, but for so many of each kind. */
+  sweep (since: number, keep: number = 0): void {
     for (const [name, { muxes, usedAt }] of this.#byName) {
       if (usedAt > since) continue
-      this.#drop(name)
-      for (const mux of muxes) void mux.close()
+      if (keep === 0) this.#drop(name)
+      for (const mux of muxes.splice(0, Math.max(0, muxes.length - keep))) void mux.close()
     }
   }
 

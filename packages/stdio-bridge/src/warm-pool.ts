@@ -6,6 +6,9 @@ import type { Mux } from './mux.js'
 import type { BridgeSettings } from './options.js'
 import type { Slots } from './slots.js'
 
+/** Milliseconds after which used children end that nobody has asked for, but for as many as are kept ready anyway, where nothing else ends them. */
+const SURPLUS_TIMEOUT = 60_000
+
 export interface WarmPoolOptions {
   /** What the server is called in errors. */
   readonly name: string
@@ -58,7 +61,7 @@ export class WarmPool {
   #latest: { readonly kind: Kind, readonly usedAt: number, readonly uses: number } | undefined
   readonly #starting = new Map<string, number>()
   readonly #uses = new WeakMap<Mux, number>()
-  readonly #sweeper: NodeJS.Timeout | undefined
+  readonly #sweeper: NodeJS.Timeout
   #retry: NodeJS.Timeout | undefined
   #closed = false
 
@@ -67,7 +70,7 @@ export class WarmPool {
     this.#restarts = new Restarts(options.restart)
     this.#queue = new LeaseQueue(options.timeout)
     const { idleTimeout } = options
-    if (idleTimeout > 0) this.#sweeper = setInterval(() => this.#sweep(Date.now() - idleTimeout), Math.ceil(idleTimeout / 4)).unref()
+    this.#sweeper = setInterval(() => this.#sweep(Date.now()), Math.ceil((idleTimeout || SURPLUS_TIMEOUT) / 4)).unref()
   }
 
   /** Calls that wait for a child. */
@@ -110,8 +113,14 @@ export class WarmPool {
     return this.#shelves.yield()
   }
 
-  /** Ends what waits for clients that have not come since. */
-  #sweep (since: number): void {
+  /** Ends what waits for clients that have not come for long: all of it, or all but a few. */
+  #sweep (now: number): void {
+    const { idleTimeout, size } = this.#options
+    if (idleTimeout === 0) {
+      this.#shelves.sweep(now - SURPLUS_TIMEOUT, Math.max(1, size))
+      return
+    }
+    const since = now - idleTimeout
     if (this.#latest !== undefined && this.#latest.usedAt <= since) this.#latest = undefined
     this.#shelves.sweep(since)
   }
@@ -202,18 +211,18 @@ export class WarmPool {
     // a child that is closed tells when it has ended: there is room then
     if (end === 'dirty' || end === 'spent' || mux.state !== 'ready' || uses >= this.#options.recycleAfter) void mux.close()
     // what it says late is about a call of the same user at worst
-    else this.#giveBack(uses === 0 ? kind.name : usedName(kind, owner), mux)
+    else this.#giveBack(uses === 0 ? kind.name : usedName(kind, owner), mux, uses > 0)
   }
 
-  /** Somebody who waits gets it, or its place; else it waits itself, unless enough do. */
-  #giveBack (name: string, mux: Mux): void {
+  /** Somebody who waits gets it, or its place; else it waits itself. Of those that were never used no more than wanted do: as many as were used at once may be again. */
+  #giveBack (name: string, mux: Mux, used: boolean = false): void {
     if (this.#closed || mux.state !== 'ready' || this.#options.slots.waitingSince < this.waitingSince) {
       void mux.close()
       return
     }
     this.#shelves.put(name, mux)
     if (this.#queue.size > 0) this.#serve()
-    this.#shelves.trim(name, Math.max(1, this.#options.size))
+    if (!used) this.#shelves.trim(name, Math.max(1, this.#options.size))
   }
 }
 

@@ -2,14 +2,22 @@ import { readFileSync } from 'node:fs'
 
 const TICK = 10 // ms: USER_HZ is 100 on every Linux that matters
 
-/** CPU milliseconds that a process has used by itself, without its children. */
-export function cpuOf (pid) {
+/** CPU milliseconds that processes have used by themselves, without their children. */
+export function cpuOf (pids) {
+  return pids.reduce((sum, pid) => sum + cpuOfOne(pid), 0)
+}
+
+function cpuOfOne (pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
   return (Number(fields[11]) + Number(fields[12])) * TICK
 }
 
-/** Resident bytes of a process. */
-export function residentOf (pid) {
+/** Resident bytes of processes. */
+export function residentOf (pids) {
+  return pids.reduce((sum, pid) => sum + residentOfOne(pid), 0)
+}
+
+function residentOfOne (pid) {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024
 }
 

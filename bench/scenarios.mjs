@@ -26,12 +26,12 @@ const echo = (connections, sessions = connections) => async (target, calls = 600
     }
   }
   await Promise.all(clients.map((client, index) => round(client, index, Math.ceil(each / 4), false)))
-  const [cpu, since] = [cpuOf(target.pid), performance.now()]
+  const [cpu, since] = [cpuOf(target.pids), performance.now()]
   await Promise.all(clients.map((client, index) => round(client, index, each, true)))
-  const [used, elapsed] = [cpuOf(target.pid) - cpu, performance.now() - since]
+  const [used, elapsed] = [cpuOf(target.pids) - cpu, performance.now() - since]
   for (const client of clients) client.close()
   const done = each * connections
-  return { 'calls/s': done / elapsed * 1000, 'CPU ms/1,000': used / done * 1000, 'p50 ms': percentile(times, 0.5), 'p99 ms': percentile(times, 0.99), 'RSS MB': residentOf(target.pid) / 1e6, failed }
+  return { 'calls/s': done / elapsed * 1000, 'CPU ms/1,000': used / done * 1000, 'p50 ms': percentile(times, 0.5), 'p99 ms': percentile(times, 0.99), 'RSS MB': residentOf(target.pids) / 1e6, failed }
 }
 
 /** Sessions opened, used once and ended. */
@@ -47,9 +47,9 @@ const churn = async (target, count = 1500) => {
     }
   }
   for (let n = 0; n < 16; n++) await one()
-  const [cpu, since] = [cpuOf(target.pid), performance.now()]
+  const [cpu, since] = [cpuOf(target.pids), performance.now()]
   await Promise.all(Array.from({ length: 16 }, async () => { for (let n = 0; n < count / 16; n++) await one() }))
-  const [used, elapsed] = [cpuOf(target.pid) - cpu, performance.now() - since]
+  const [used, elapsed] = [cpuOf(target.pids) - cpu, performance.now() - since]
   return { 'sessions/s': count / elapsed * 1000, 'CPU ms/1,000': used / count * 1000, failed }
 }
 
@@ -61,9 +61,9 @@ const notifications = async (target, count = 20_000) => {
     heard++
     if (params?.progress !== heard) failed++
   }
-  const [cpu, since] = [cpuOf(target.pid), performance.now()]
+  const [cpu, since] = [cpuOf(target.pids), performance.now()]
   await client.call('notify', { count }, { token: 'bench', ontold })
-  const [used, elapsed] = [cpuOf(target.pid) - cpu, performance.now() - since]
+  const [used, elapsed] = [cpuOf(target.pids) - cpu, performance.now() - since]
   client.close()
   return { 'delivered/s': heard / elapsed * 1000, 'delivered %': heard / count * 100, 'CPU ms/1,000': used / heard * 1000, failed }
 }
@@ -78,22 +78,22 @@ const large = (megabytes, direction) => async (target, times = 8) => {
     if (direction === 'result' ? text.length !== bytes : text !== String(bytes)) failed++
   }
   await once()
-  const [cpu, since] = [cpuOf(target.pid), performance.now()]
+  const [cpu, since] = [cpuOf(target.pids), performance.now()]
   for (let n = 0; n < times; n++) await once()
-  const [used, elapsed] = [cpuOf(target.pid) - cpu, performance.now() - since]
+  const [used, elapsed] = [cpuOf(target.pids) - cpu, performance.now() - since]
   client.close()
-  return { 'MB/s': megabytes * times / elapsed * 1000, 'CPU ms/MB': used / megabytes / times, 'RSS MB': residentOf(target.pid) / 1e6, failed }
+  return { 'MB/s': megabytes * times / elapsed * 1000, 'CPU ms/MB': used / megabytes / times, 'RSS MB': residentOf(target.pids) / 1e6, failed }
 }
 
 /** Many slow calls at once. */
 const slow = async (target, open = 500) => {
   const clients = await Promise.all(Array.from({ length: open }, () => openClient(target)))
   let failed = 0
-  const [cpu, since] = [cpuOf(target.pid), performance.now()]
+  const [cpu, since] = [cpuOf(target.pids), performance.now()]
   await Promise.all(clients.map(async (client, index) => {
     if (await client.call('slow', { ms: 1000, text: String(index) }).catch(() => '') !== String(index)) failed++
   }))
-  const [used, elapsed] = [cpuOf(target.pid) - cpu, performance.now() - since]
+  const [used, elapsed] = [cpuOf(target.pids) - cpu, performance.now() - since]
   for (const client of clients) client.close()
   return { 'beyond 1 s, ms': elapsed - 1000, 'CPU ms/1,000': used / open * 1000, failed }
 }
@@ -102,11 +102,11 @@ const slow = async (target, open = 500) => {
 const idle = async (target, steps = [200, 2000]) => {
   const clients = [await openClient(target)]
   await sleep(500)
-  const figures = { 'RSS MB': residentOf(target.pid) / 1e6 }
+  const figures = { 'RSS MB': residentOf(target.pids) / 1e6 }
   for (const count of steps) {
     while (clients.length <= count) clients.push(...await Promise.all(Array.from({ length: 20 }, () => openClient(target))))
     await sleep(500)
-    figures[`RSS MB, ${count} sessions`] = residentOf(target.pid) / 1e6
+    figures[`RSS MB, ${count} sessions`] = residentOf(target.pids) / 1e6
   }
   for (const client of clients) client.close()
   return { ...figures, failed: 0 }

@@ -1,5 +1,6 @@
 // What is measured: programs that serve the child over HTTP. Each is started in a process of its own.
 import { spawn } from 'node:child_process'
+import { readFileSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -33,6 +34,7 @@ const gateway = (protocol, flags) => GATEWAY === undefined ? undefined : { proto
 export const TARGETS = Object.fromEntries(Object.entries({
   floor: { protocol: 'stream', path: '/mcp', command: port => [node, here('floor.mjs'), String(port), ...CHILD.legacy] },
   stream: ours('stream', ['--isolation', 'shared']),
+  'stream, 2 workers': ours('stream', ['--isolation', 'shared', '--workers', '2']),
   sse: ours('sse', ['--isolation', 'shared']),
   modern: ours('modern', ['--isolation', 'shared'], 'modern'),
   'modern-on-legacy': ours('modern', ['--isolation', 'shared']),
@@ -62,7 +64,20 @@ export async function start (name) {
     await stop()
     throw error
   }
-  return { name, protocol, port, path, pid: program.pid, stop }
+  return { name, protocol, port, path, pids: [program.pid, ...workersOf(program.pid)], stop }
+}
+
+/** The workers of a proxy that has some: the work is theirs. Other children are the servers behind it. */
+function workersOf (pid) {
+  return readdirSync('/proc').filter(name => /^\d+$/.test(name)).map(Number).filter((other) => {
+    try {
+      const parent = Number(readFileSync(`/proc/${other}/stat`, 'utf8').split(') ')[1].split(' ')[1])
+      return parent === pid && readFileSync(`/proc/${other}/cmdline`, 'utf8').includes('/workers/main.js')
+    } catch {
+      // it has ended meanwhile
+      return false
+    }
+  })
 }
 
 async function answers (port) {

@@ -81,8 +81,8 @@ function begin ({ number, count, directory, settings, target, address, replaces 
   const serve = async (): Promise<void> => {
     try {
       await service.register(app)
-      // behind the hooks of the endpoints, which end what is open
-      app.addHook('preClose', () => door.drain((settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + MARGIN))
+      // in a scope of its own, the last one: hooks of the app itself come before those of the endpoints, which end what is open
+      await app.register(async (scope) => { scope.addHook('preClose', () => door.drain((settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + MARGIN)) })
       await app.ready()
       const path = privateSocket(directory, number)
       // the one that this one replaces has left it behind

@@ -24,7 +24,11 @@ export class WorkerProcess {
 
   constructor (start: StartMessage, { onmessage, onexit }: WorkerEvents) {
     // what it needs to know is not in its arguments, which everybody can see
-    this.#child = fork(PROGRAM, [], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    this.#child = fork(PROGRAM, [], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      // a port to debug at is the primary's: only one process can have it
+      execArgv: process.execArgv.filter(argument => !argument.startsWith('--inspect')),
+    })
     let ended = false
     const end = (code: number | null, signal: string | null): void => {
       if (ended) return

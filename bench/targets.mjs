@@ -34,7 +34,7 @@ const gateway = (protocol, flags) => GATEWAY === undefined ? undefined : { proto
 export const TARGETS = Object.fromEntries(Object.entries({
   floor: { protocol: 'stream', path: '/mcp', command: port => [node, here('floor.mjs'), String(port), ...CHILD.legacy] },
   stream: ours('stream', ['--isolation', 'shared']),
-  'stream, 2 workers': ours('stream', ['--isolation', 'shared', '--workers', '2']),
+  'stream, 2 workers': { ...ours('stream', ['--isolation', 'shared', '--workers', '2']), says: 'ready:' },
   sse: ours('sse', ['--isolation', 'shared']),
   modern: ours('modern', ['--isolation', 'shared'], 'modern'),
   'modern-on-legacy': ours('modern', ['--isolation', 'shared']),
@@ -49,17 +49,17 @@ export const TARGETS = Object.fromEntries(Object.entries({
 
 /** Starts a target; resolves when it answers. */
 export async function start (name) {
-  const { command, path, protocol } = TARGETS[name]
+  const { command, path, protocol, says } = TARGETS[name]
   const port = await freePort()
   const [file, ...args] = command(port)
-  const program = spawn(file, args, { stdio: ['pipe', 'ignore', process.env.BENCH_STDERR ? 'inherit' : 'ignore'], env: { ...process.env, NODE_OPTIONS: '', NODE_ENV: 'production' } })
+  const program = spawn(file, args, { stdio: ['pipe', says === undefined ? 'ignore' : 'pipe', process.env.BENCH_STDERR ? 'inherit' : 'ignore'], env: { ...process.env, NODE_OPTIONS: '', NODE_ENV: 'production' } })
   const exited = new Promise(resolve => program.once('exit', resolve))
   const stop = async () => {
     program.kill()
     await Promise.race([exited, sleep(5000).then(() => program.kill('SIGKILL'))])
   }
   try {
-    await Promise.race([answers(port), exited.then((code) => { throw new Error(`${name} has exited with ${code}`) })])
+    await Promise.race([says === undefined ? answers(port) : hears(program.stdout, says), exited.then((code) => { throw new Error(`${name} has exited with ${code}`) })])
   } catch (error) {
     await stop()
     throw error
@@ -78,6 +78,16 @@ function workersOf (pid) {
       return false
     }
   })
+}
+
+/** Resolves when a program has said it: it may answer earlier, when not all of it is there yet. */
+async function hears (stdout, says) {
+  let said = ''
+  for await (const chunk of stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+    said += chunk
+    if (said.includes(says)) break
+  }
+  stdout.resume()
 }
 
 async function answers (port) {

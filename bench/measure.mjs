@@ -2,14 +2,22 @@ import { readFileSync, readdirSync } from 'node:fs'
 
 const TICK = 10 // ms: USER_HZ is 100 on every Linux that matters
 
-/** CPU milliseconds that a process has used by itself, without its children. */
+/** CPU milliseconds that a program has used by itself: its process, and its workers where it has some; not its children. */
 export function cpuOf (pid) {
+  return [pid, ...workersOf(pid)].reduce((sum, process) => sum + cpuOfProcess(process), 0)
+}
+
+function cpuOfProcess (pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
   return (Number(fields[11]) + Number(fields[12])) * TICK
 }
 
-/** Resident bytes of a process. */
+/** Resident bytes of a program, with its workers. */
 export function residentOf (pid) {
+  return [pid, ...workersOf(pid)].reduce((sum, process) => sum + residentOfProcess(process), 0)
+}
+
+function residentOfProcess (pid) {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024
 }
 
@@ -28,12 +36,24 @@ export function cpuOfChildren (pid) {
   let sum = 0
   for (const child of childrenOf(pid)) {
     try {
-      sum += cpuOf(child) + cpuOfChildren(child)
+      sum += (isWorker(child) ? 0 : cpuOfProcess(child)) + cpuOfChildren(child)
     } catch {
       // it has ended meanwhile
     }
   }
   return sum
+}
+
+function workersOf (pid) {
+  return childrenOf(pid).filter(isWorker)
+}
+
+function isWorker (pid) {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/workers/main.js')
+  } catch {
+    return false // it has ended meanwhile
+  }
 }
 
 function childrenOf (pid) {

@@ -58,6 +58,7 @@ export const TARGETS = {
   'modern-on-legacy': ours('modern', 'legacy', ['--isolation', 'shared']),
   'legacy-on-modern': ours('stream', 'modern', ['--isolation', 'shared']),
   'sse-on-modern': ours('sse', 'modern', ['--isolation', 'shared']),
+  'stream-2-workers': ours('stream', 'legacy', ['--isolation', 'shared', '--workers', '2']),
   session: ours('stream', 'legacy', ['--isolation', 'session', ...WARM], 'session'),
   request: ours('stream', 'legacy', ['--isolation', 'request', ...REUSED], 'call'),
 

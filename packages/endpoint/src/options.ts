@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { checkInteger, checkMilliseconds, mcpError, type Connect } from '@mcp-proxy/protocol'
 import type { RemoteServerOptions } from '@mcp-proxy/remote'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
@@ -68,6 +69,8 @@ export interface EndpointOptions extends Partial<StdioBridgeOptions> {
   constraints?: RouteOptions['constraints'] | undefined
   /** `false` leaves errors to the app's own handler, a function handles them instead. @default true: errors are JSON-RPC */
   errorHandler?: boolean | ((error: FastifyError, request: FastifyRequest, reply: FastifyReply) => unknown) | undefined
+  /** Makes the ids of sessions: visible ASCII that nobody can guess, also fit for a URL's query. @default randomUUID */
+  newSessionId?: (() => string) | undefined
   /** Called when a session has opened. */
   onSessionOpen?: ((session: SessionInfo) => void | Promise<void>) | undefined
   /** Called when a session has ended, whatever ended it. */
@@ -90,6 +93,7 @@ export interface EndpointSettings {
   readonly closeGrace: number
   readonly maxQueuedBytes: number
   readonly principal: PrincipalOf
+  readonly newSessionId: () => string
   readonly onSessionOpen: (session: SessionInfo) => void | Promise<void>
   readonly onSessionClose: (session: SessionInfo) => void | Promise<void>
 }
@@ -104,6 +108,7 @@ export function readEndpointOptions (options: EndpointOptions): EndpointSettings
     closeGrace: checkMilliseconds('closeGrace', options.closeGrace ?? DEFAULT_CLOSE_GRACE),
     maxQueuedBytes: checkInteger('maxQueuedBytes', options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES, 1024),
     principal: options.principal ?? principalOfRequest,
+    newSessionId: options.newSessionId ?? randomUUID,
     onSessionOpen: options.onSessionOpen ?? (() => {}),
     onSessionClose: options.onSessionClose ?? (() => {}),
   }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { BusyMap, mcpError } from '@mcp-proxy/protocol'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { closeGracefully, type Closing } from './closing.js'
@@ -40,7 +39,7 @@ export class Sessions<S extends Session> {
 
   /** A fresh, unguessable session id. */
   newId (): string {
-    return randomUUID()
+    return this.#settings.newSessionId()
   }
 
   /** @throws MCP_ERR_SESSION_LIMIT, MCP_ERR_CLOSING */

@@ -15,6 +15,7 @@ const app: FastifyPluginAsync<Record<string, unknown>> = async (fastify, given) 
   checkNames(given)
   const settings = { ...settingsFromEnvironment(process.env), ...settingsFromObject(given) }
   if (settings.connect !== undefined) throw new SettingError('--connect serves stdio, which an app has none of: use the binary')
+  if ((settings.workers ?? 1) > 1) throw new SettingError('--workers is several processes, and an app is one: use the binary')
   const command = given['command'] ?? process.env['MCP_PROXY_COMMAND']
   const service = settings.config === undefined ? serveCommand(settings, command, given['args']) : serveConfig(settings, settings.config, command)
   await service.register(fastify)

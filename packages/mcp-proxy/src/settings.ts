@@ -10,6 +10,7 @@ export const SETTINGS = {
   endpoint: { kind: 'string', help: 'path of the endpoint; of SSE where both are served', default: '/sse, /stream', value: 'PATH' },
   'user-id': { kind: 'list', help: 'ask clients for this x-user-id; may be repeated', value: 'ID' },
   config: { kind: 'string', help: 'serve all mcpServers of this file, each at /<name>/mcp and /<name>/sse, instead of a command', value: 'FILE' },
+  workers: { kind: 'integer', help: 'processes that share the work, each with children of its own; limits are for each', default: '1', value: 'N' },
   isolation: { kind: 'string', help: 'who shares a child: auto, shared, session, principal, request', default: 'auto', value: 'HOW' },
   'upstream-era': { kind: 'string', help: 'whether the command shakes hands: auto, legacy (it does), modern (2026-07-28)', default: 'auto', value: 'ERA' },
   'probe-timeout': { kind: 'integer', help: 'milliseconds it may take to answer whether it does', default: '5000', value: 'MS' },
@@ -61,6 +62,9 @@ export class SettingError extends Error {
   override readonly name = 'SettingError'
 }
 
+/** Whole numbers of which not every one can be meant. */
+const BOUNDS: ReadonlyMap<SettingName, readonly [min: number, max: number]> = new Map([['port', [0, 65_535]], ['workers', [1, 256]]])
+
 const ENV_PREFIX = 'MCP_PROXY_'
 
 /** Settings from `MCP_PROXY_*` variables. @throws SettingError */
@@ -107,9 +111,9 @@ function read (name: SettingName, value: unknown, label: string): unknown {
   switch (SETTINGS[name].kind) {
     case 'integer': {
       const number = typeof value === 'string' && /^\d+$/.test(value.trim()) ? Number(value) : value
-      const max = name === 'port' ? 65_535 : Number.MAX_SAFE_INTEGER
-      if (Number.isSafeInteger(number) && (number as number) >= 0 && (number as number) <= max) return number
-      throw new SettingError(`${label} must be a whole number${name === 'port' ? ` up to ${max}` : ''}, not ${JSON.stringify(value)}`)
+      const [min, max] = BOUNDS.get(name) ?? [0, Number.MAX_SAFE_INTEGER]
+      if (Number.isSafeInteger(number) && (number as number) >= min && (number as number) <= max) return number
+      throw new SettingError(`${label} must be a whole number${min > 0 ? ` from ${min}` : ''}${max < Number.MAX_SAFE_INTEGER ? ` up to ${max}` : ''}, not ${JSON.stringify(value)}`)
     }
     case 'boolean':
       if (value === true || value === 'true' || value === '1' || value === '') return true

@@ -46,7 +46,7 @@ t.test('what is left out is left to the plugins, but for the environment of the 
 })
 
 t.test('every setting reaches the plugin, or the server', async (t) => {
-  const readElsewhere = ['port', 'host', 'config', 'debug', 'allow-unauthenticated', 'exit-with-parent', 'connect', 'header']
+  const readElsewhere = ['port', 'host', 'config', 'debug', 'allow-unauthenticated', 'exit-with-parent', 'connect', 'header', 'workers']
   const values: Settings = { server: 'sse', endpoint: '/elsewhere', isolation: 'session', 'env-from': ['A=principal'] }
   const bare = JSON.stringify(options({}))
   for (const name of settingNames().filter(name => !readElsewhere.includes(name))) {

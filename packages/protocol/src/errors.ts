@@ -39,6 +39,7 @@ const table = {
   MCP_ERR_SUBSCRIPTION_LIMIT: [503, -32000, 'This session is subscribed to %d resources: unsubscribe from one of them'],
   MCP_ERR_EVENT_NOT_FOUND: [400, -32600, 'The stream of this Last-Event-ID cannot be resumed'],
   MCP_ERR_CLOSING: [503, -32000, 'The server is shutting down'],
+  MCP_ERR_WORKER_LOST: [502, -32000, 'The process that had this session has ended before its answer: initialize again'],
 
   // who may ask
   MCP_ERR_HOST: [403, -32600, 'Host %s is not allowed: name it in allowedHosts (--allowed-host)'],

@@ -55,3 +55,14 @@ t.test('canonical text is JSON for the same value', async () => {
     return canonicalJson(JSON.parse(canonicalJson(JSON.parse(text)))) === canonicalJson(JSON.parse(text)) && canonicalJson(JSON.parse(text)).length === text.length
   }))
 })
+
+t.test('a tag says readable which process has sealed a state: others with the key open it, nobody can change it', async (t) => {
+  const state = { method: 'tools/call', digest: 'd', expires: 1 }
+  const [one, two, plain] = [new StateSeal('key', 'w1'), new StateSeal('key', 'w2'), new StateSeal('key')]
+  const text = one.seal(state)
+  t.match(text, /^w1\.[\w-]+$/)
+  for (const seal of [one, two, plain]) t.match(seal.open(text), state)
+  t.match(two.open(plain.seal(state)), state)
+  for (const changed of [text.replace('w1.', 'w2.'), text.replace('w1.', ''), text.replace('w1', ''), `.${text}`, `w1.${text}`, `w1.${plain.seal(state)}`]) t.equal(two.open(changed), undefined, changed.slice(0, 6))
+  for (const tag of ['a.b', 'ä', ' ', 'x'.repeat(33)]) t.throws(() => new StateSeal('key', tag), { code: 'MCP_ERR_OPTION', message: /stateTag/ })
+})

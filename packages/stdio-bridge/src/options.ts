@@ -81,6 +81,8 @@ export interface StdioBridgeOptions {
   maxParkedCalls?: number | undefined
   /** What the state is sealed with that a modern client sends back with its input; any text. @default random bytes, made at the start */
   stateKey?: string | undefined
+  /** Stands readable before such a state, where several processes have one key: tells which of them it belongs to. @default nothing does */
+  stateTag?: string | undefined
   /** What the server is called in logs and errors. @default the program's name */
   name?: string | undefined
   /** Milliseconds a child may take from its start to the end of the handshake. @default 60_000 */
@@ -163,6 +165,7 @@ export interface BridgeSettings {
   readonly parkTimeout: number
   readonly maxParkedCalls: number
   readonly stateKey: string | undefined
+  readonly stateTag: string | undefined
 }
 
 /** @throws MCP_ERR_OPTION, MCP_ERR_COMMAND */
@@ -220,6 +223,7 @@ export function readOptions (options: StdioBridgeOptions): BridgeSettings {
     parkTimeout: checkMilliseconds('parkTimeout', options.parkTimeout ?? DEFAULT_PARK_TIMEOUT, 1),
     maxParkedCalls: checkInteger('maxParkedCalls', options.maxParkedCalls ?? DEFAULT_MAX_PARKED_CALLS, 1),
     stateKey,
+    stateTag: options.stateTag,
   }
 }
 

@@ -66,7 +66,7 @@ export class Pool {
       leases: isolation !== 'shared',
       keeps: isolation !== 'request',
     })
-    this.#overLegacy = modernOverLegacy(servers, { stateKey: settings.stateKey, parkTimeout: settings.parkTimeout, maxParkedCalls, log })
+    this.#overLegacy = modernOverLegacy(servers, { stateKey: settings.stateKey, stateTag: settings.stateTag, parkTimeout: settings.parkTimeout, maxParkedCalls, log })
     this.#waitingRoom = {
       settings,
       log,

@@ -9,7 +9,7 @@ export type Invocation =
   | { readonly action: 'serveConfig', readonly settings: Settings, readonly config: string }
 
 /** Flags by which somebody shows that stdio is not what is meant. */
-const ABOUT_HTTP = ['port', 'host', 'server', 'endpoint', 'config', 'user-id'] as const
+const ABOUT_HTTP = ['port', 'host', 'server', 'endpoint', 'config', 'user-id', 'workers'] as const
 
 /**
  * Reads the command line. The proxy's own flags stand before the command; from its first word on everything belongs to

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import module from 'node:module'
-import { SettingError } from '../settings.js'
+import { SettingError, type Settings } from '../settings.js'
 import { readArguments } from './arguments.js'
 import { EXIT } from './exit.js'
 import { keepGarbageYoung } from './garbage.js'
+import type { Target } from './service.js'
 
 // everything heavy is imported when it is needed: `--version` has to answer at once
 try {
@@ -31,13 +32,17 @@ async function run (): Promise<void> {
       await (await import('./connect.js')).connect(invocation.settings, invocation.url)
       return
     case 'serve':
-      keepCompiledCode()
-      await (await import('./serve.js')).serveCommand(invocation.settings, invocation.command)
+      await serve(invocation.settings, { command: invocation.command })
       return
     case 'serveConfig':
-      keepCompiledCode()
-      await (await import('./serve.js')).serveConfig(invocation.settings, invocation.config)
+      await serve(invocation.settings, { file: invocation.config })
   }
+}
+
+async function serve (settings: Settings, target: Target): Promise<void> {
+  keepCompiledCode()
+  if ((settings.workers ?? 1) > 1) await (await import('../workers/primary.js')).servePrimary(settings, target)
+  else await (await import('./serve.js')).serve(settings, target)
 }
 
 /** Node 22.8 and later keep compiled code between runs. */

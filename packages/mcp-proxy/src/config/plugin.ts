@@ -4,6 +4,7 @@ import { endSilentConnections, rpcErrorHandler } from '@mcp-proxy/endpoint'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { SettingError, type Settings } from '../settings.js'
 import { parseConfig, readConfigFile } from './file.js'
+import type { OwnOptions } from './served.js'
 import { Servers, type ServerReport } from './servers.js'
 import { watchConfig } from './watch.js'
 
@@ -22,13 +23,15 @@ export interface McpServersOptions {
   readonly file: string
   /** What all servers have in common. */
   readonly settings: Settings
+  /** Options that the endpoints of all servers get besides. @default none */
+  readonly own?: OwnOptions | undefined
 }
 
-const plugin: FastifyPluginAsync<McpServersOptions> = async (fastify, { file, settings }) => {
+const plugin: FastifyPluginAsync<McpServersOptions> = async (fastify, { file, settings, own }) => {
   if (settings.endpoint !== undefined) throw new SettingError('--endpoint is for one server: those of --config are at /<name>/mcp and /<name>/sse')
   let text = readConfigFile(file)
   const config = parseConfig(text, process.env)
-  const servers = new Servers({ settings, prefix: fastify.prefix, log: fastify.log })
+  const servers = new Servers({ settings, own, prefix: fastify.prefix, log: fastify.log })
 
   let tell: (reports: Promise<readonly ServerReport[]>) => void = () => {}
   fastify.decorate('mcpServers', { started: new Promise<readonly ServerReport[]>((resolve) => { tell = resolve }) })

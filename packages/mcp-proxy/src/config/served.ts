@@ -2,17 +2,21 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { remoteServer } from '@mcp-proxy/remote'
 import { checkServer } from '../check-server.js'
-import { mcpProxy, registerEndpoints } from '../plugin.js'
+import { mcpProxy, registerEndpoints, type McpProxyOptions } from '../plugin.js'
 import { requestLog } from '../request-log.js'
 import type { Settings } from '../settings.js'
 import type { ServerEntry } from './entry.js'
 import { commandOptions, endpointsOptions, remoteOptions } from './server-options.js'
+
+/** What the process that serves gives all endpoints. */
+export type OwnOptions = Pick<McpProxyOptions, 'newSessionId' | 'stateTag' | 'preHandler'>
 
 export interface ServedOptions {
   readonly name: string
   readonly entry: ServerEntry
   /** The settings of all servers. */
   readonly settings: Settings
+  readonly own?: OwnOptions | undefined
   /** What stands before the name in the paths of the endpoints. */
   readonly prefix: string
   readonly log: FastifyBaseLogger
@@ -35,7 +39,7 @@ export class Served {
   }
 
   /** Starts no process and opens no connection. @throws SettingError, MCP_ERR_OPTION */
-  static async open ({ name, entry, settings, prefix, log }: ServedOptions): Promise<Served> {
+  static async open ({ name, entry, settings, own, prefix, log }: ServedOptions): Promise<Served> {
     const app = Fastify({
       loggerInstance: log.child({ mcpServer: name }),
       logController: new LogController({ disableRequestLogging: settings.debug !== true }),
@@ -45,7 +49,7 @@ export class Served {
     })
     let start = async (): Promise<void> => {}
     try {
-      await app.register(async (scope) => { start = await register(scope, name, entry, settings) }, { prefix: `${prefix}/${name}` })
+      await app.register(async (scope) => { start = await register(scope, name, entry, settings, own) }, { prefix: `${prefix}/${name}` })
       await app.ready()
     } catch (error) {
       await app.close()
@@ -73,14 +77,14 @@ export class Served {
 }
 
 /** Declares the endpoints of a server; returns what starts it. */
-async function register (scope: FastifyInstance, name: string, entry: ServerEntry, settings: Settings): Promise<() => Promise<void>> {
+async function register (scope: FastifyInstance, name: string, entry: ServerEntry, settings: Settings, own: OwnOptions = {}): Promise<() => Promise<void>> {
   if (entry.kind === 'command') {
-    await scope.register(mcpProxy, commandOptions(name, entry, settings))
+    await scope.register(mcpProxy, { ...commandOptions(name, entry, settings), ...own })
     return () => scope.mcpBridge.start()
   }
   const { log } = scope
   const remote = remoteServer({ ...remoteOptions(name, entry, settings), log })
   scope.addHook('onClose', () => remote.close())
-  await registerEndpoints(scope, { ...endpointsOptions(entry, settings), connect: remote.connect })
+  await registerEndpoints(scope, { ...endpointsOptions(entry, settings), ...own, connect: remote.connect })
   return () => checkServer(name, remote.connect, { log, timeout: settings['start-timeout'] })
 }

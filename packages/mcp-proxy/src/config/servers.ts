@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Settings } from '../settings.js'
 import type { ServerEntry } from './entry.js'
 import type { Config } from './file.js'
-import { Served } from './served.js'
+import { Served, type OwnOptions } from './served.js'
 
 /** How a server of the configuration is. */
 export interface ServerReport {
@@ -13,6 +13,7 @@ export interface ServerReport {
 
 export interface ServersOptions {
   readonly settings: Settings
+  readonly own?: OwnOptions | undefined
   readonly prefix: string
   readonly log: FastifyBaseLogger
 }

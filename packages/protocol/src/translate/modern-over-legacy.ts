@@ -20,6 +20,8 @@ export interface ModernOverLegacyOptions {
    * @default random: a state is of no use to another process, where its call is not anyway
    */
   readonly stateKey?: Buffer | string | undefined
+  /** Stands readable before each state, with a dot behind it: tells which of several processes with one key holds the call. @default nothing does */
+  readonly stateTag?: string | undefined
   /** Milliseconds that a call waits for its client to come back with what its server has asked for. @default 600_000 */
   readonly parkTimeout?: number | undefined
   /** Calls that may wait so; beyond, the user who has most of them loses the oldest. @default 50 */
@@ -44,10 +46,10 @@ export type ModernOverLegacy = Connect & {
  * @throws MCP_ERR_OPTION
  */
 export function modernOverLegacy (source: LegacySource, options: ModernOverLegacyOptions = {}): ModernOverLegacy {
-  const { stateKey, parkTimeout = DEFAULT_PARK_TIMEOUT, maxParkedCalls = DEFAULT_MAX_PARKED_CALLS, gather = DEFAULT_GATHER, log } = options
+  const { stateKey, stateTag, parkTimeout = DEFAULT_PARK_TIMEOUT, maxParkedCalls = DEFAULT_MAX_PARKED_CALLS, gather = DEFAULT_GATHER, log } = options
   const desk: ModernDesk = {
     source,
-    seal: new StateSeal(stateKey),
+    seal: new StateSeal(stateKey, stateTag),
     parked: new ParkedCalls({ max: checkInteger('maxParkedCalls', maxParkedCalls, 1), timeout: checkMilliseconds('parkTimeout', parkTimeout, 1), log }),
     gather: checkMilliseconds('gather', gather),
     parkTimeout,

@@ -27,31 +27,38 @@ const TAG_BYTES = 16
 /** Seals what a client carries: it can be neither read nor changed on the way (2026-07-28, "Multi Round-Trip Requests"). */
 export class StateSeal {
   readonly #key: Uint8Array
+  readonly #tag: string
 
   /**
    * @param secret any text or bytes, never used as they are. @default random: what was sealed opens in this process only
-   * @throws MCP_ERR_OPTION when it is empty
+   * @param tag stands before what is sealed, readable, with a dot behind it: no dot may be in it. @default nothing does
+   * @throws MCP_ERR_OPTION when one of them cannot be used
    */
-  constructor (secret: Buffer | string = randomBytes(32)) {
+  constructor (secret: Buffer | string = randomBytes(32), tag: string = '') {
+    if (!/^[\w-]{0,32}$/.test(tag)) throw mcpError('MCP_ERR_OPTION', 'stateTag', 'up to 32 letters, digits, _ and -', JSON.stringify(tag))
+    this.#tag = tag
     if (secret.length === 0) throw mcpError('MCP_ERR_OPTION', 'stateKey', 'a text or bytes', 'empty')
     this.#key = new Uint8Array(hkdfSync('sha256', secret, '', 'mcp-proxy requestState', 32))
   }
 
   seal (state: RequestState): string {
     const nonce = randomBytes(NONCE_BYTES)
-    const cipher = createCipheriv(CIPHER, this.#key, nonce, { authTagLength: TAG_BYTES })
+    const cipher = createCipheriv(CIPHER, this.#key, nonce, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(this.#tag))
     const sealed = [nonce, cipher.update(JSON.stringify({ ...state, v: VERSION })), cipher.final()]
-    return Buffer.concat([...sealed, cipher.getAuthTag()]).toString('base64url')
+    const text = Buffer.concat([...sealed, cipher.getAuthTag()]).toString('base64url')
+    return this.#tag === '' ? text : `${this.#tag}.${text}`
   }
 
-  /** What was sealed; `undefined` for anything else, and for other spellings of it. Never throws. */
+  /** What was sealed with this key, under whatever tag; `undefined` for anything else, and for other spellings of it. Never throws. */
   open (text: string): RequestState | undefined {
-    const bytes = Buffer.from(text, 'base64url')
+    const dot = text.indexOf('.')
+    const sealed = text.slice(dot + 1)
+    const bytes = Buffer.from(sealed, 'base64url')
     // several texts decode to the same bytes
-    if (bytes.length < NONCE_BYTES + TAG_BYTES || bytes.toString('base64url') !== text) return undefined
+    if (dot === 0 || bytes.length < NONCE_BYTES + TAG_BYTES || bytes.toString('base64url') !== sealed) return undefined
     try {
       const decipher = createDecipheriv(CIPHER, this.#key, bytes.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
-      decipher.setAuthTag(bytes.subarray(-TAG_BYTES))
+      decipher.setAAD(Buffer.from(text.slice(0, Math.max(dot, 0)))).setAuthTag(bytes.subarray(-TAG_BYTES))
       const json = Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]).toString()
       const state = JSON.parse(json) as unknown
       return isState(state) ? state : undefined

@@ -1,0 +1,146 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Fresh } from './acceptor.js'
+import { EXIT } from '../cli/exit.js'
+import type { FromWorker, StartMessage } from './messages.js'
+import { WorkerProcess } from './worker-process.js'
+
+/** Connections that wait while no worker takes any. */
+const MAX_BACKLOG = 1000
+/** Milliseconds until one that has died is replaced, doubled each time up to the second. */
+const DELAY = 250
+const MAX_DELAY = 30_000
+/** Milliseconds after which one that dies had worked well. */
+const HEALTHY = 60_000
+
+/** How the workers have begun: what to tell people; or why one of them cannot, and the exit code for that. */
+export type Outcome = { readonly banner: string } | { readonly failure: Error, readonly code: number }
+
+export interface CrewOptions {
+  /** What all are told, but for their numbers. */
+  readonly start: Omit<StartMessage, 'type' | 'number' | 'address' | 'replaces'>
+  /** Milliseconds that they may take to end before they are killed. */
+  readonly patience: number
+  readonly log: FastifyBaseLogger
+}
+
+/** The workers: as many as were asked for. One that dies is replaced. */
+export class Crew {
+  readonly #options: CrewOptions
+  readonly #workers = new Map<number, WorkerProcess>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  /** How often in a row one has died, by number. */
+  readonly #deaths = new Map<number, number>()
+  readonly #banners = new Map<number, string>()
+  readonly #backlog: Fresh[] = []
+  /** Settles `start`. */
+  #onstart: ((outcome: Outcome) => void) | undefined
+  #address = ''
+  #turn = 0
+  #closing = false
+  #onempty: (() => void) | undefined
+
+  constructor (options: CrewOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Resolves when all work, or one of them cannot.
+   * @param address where people reach the proxy
+   */
+  async start (address: string): Promise<Outcome> {
+    this.#address = address
+    return await new Promise((resolve) => {
+      this.#onstart = resolve
+      for (let number = 1; number <= this.#options.start.count; number++) this.#begin(number, false)
+    })
+  }
+
+  /** Gives a connection to the worker that its request names, or else to the next one. */
+  give (fresh: Fresh, number: number | undefined): void {
+    const named = number === undefined ? undefined : this.#workers.get(number)
+    const worker = named?.serving === true ? named : this.#next()
+    if (worker !== undefined) worker.give(fresh)
+    else if (this.#closing || this.#backlog.length >= MAX_BACKLOG) fresh.socket.destroy()
+    else this.#backlog.push(fresh)
+  }
+
+  /** Lets all finish what is open. Resolves when they have ended. */
+  async stop (reason: string): Promise<void> {
+    this.#closing = true
+    for (const timer of this.#timers) clearTimeout(timer)
+    for (const { socket } of this.#backlog.splice(0)) socket.destroy()
+    if (this.#workers.size === 0) return
+    for (const worker of this.#workers.values()) worker.stop(reason)
+    const timer = setTimeout(() => {
+      this.#options.log.error({ workers: [...this.#workers.keys()] }, 'workers do not end, and are killed')
+      for (const worker of this.#workers.values()) worker.kill()
+    }, this.#options.patience)
+    await new Promise<void>((resolve) => { this.#onempty = resolve })
+    clearTimeout(timer)
+  }
+
+  #begin (number: number, replaces: boolean): void {
+    const worker = new WorkerProcess({ ...this.#options.start, type: 'start', number, address: this.#address, replaces }, {
+      onmessage: message => this.#hear(number, worker, message),
+      onexit: (code, signal, undelivered) => this.#ended(number, worker, { code, signal }, undelivered),
+    })
+    this.#workers.set(number, worker)
+  }
+
+  /** Those that take connections, one after the other. */
+  #next (): WorkerProcess | undefined {
+    const serving = [...this.#workers.values()].filter(worker => worker.serving)
+    return serving[this.#turn++ % serving.length]
+  }
+
+  #hear (number: number, worker: WorkerProcess, message: FromWorker): void {
+    switch (message.type) {
+      case 'serving':
+        worker.serving = true
+        for (const fresh of this.#backlog.splice(0)) this.give(fresh, undefined)
+        return
+      case 'started':
+        this.#options.log.info({ worker: number, workerPid: worker.pid }, 'worker is ready')
+        this.#banners.set(number, message.banner)
+        if (this.#banners.size < this.#options.start.count) return
+        this.#settle({ banner: message.banner })
+        return
+      case 'failed':
+        // later it is one that replaces another, whose own log line tells
+        this.#settle({ failure: failureOf(message), code: message.code })
+    }
+  }
+
+  /** The first that says something is heard: the others have the same command line. */
+  #settle (outcome: Outcome): void {
+    this.#onstart?.(outcome)
+    this.#onstart = undefined
+  }
+
+  #ended (number: number, worker: WorkerProcess, how: { code: number | null, signal: string | null }, undelivered: readonly Fresh[]): void {
+    this.#workers.delete(number)
+    for (const fresh of undelivered) this.give(fresh, undefined)
+    if (this.#closing) {
+      if (this.#workers.size === 0) this.#onempty?.()
+      return
+    }
+    if (this.#onstart !== undefined) {
+      this.#settle({ failure: new Error(`worker ${number} has ended before it was ready (${how.signal ?? how.code})`), code: EXIT.unexpected })
+      return
+    }
+    const deaths = Date.now() - worker.since < HEALTHY ? (this.#deaths.get(number) ?? 0) + 1 : 1
+    this.#deaths.set(number, deaths)
+    const delay = Math.min(DELAY * 2 ** (deaths - 1), MAX_DELAY)
+    this.#options.log.error({ worker: number, ...how, delay }, 'worker has ended, and its sessions with it: another one follows')
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      this.#begin(number, true)
+    }, delay)
+    this.#timers.add(timer)
+  }
+}
+
+/** An error that reads as it did in the worker. */
+function failureOf ({ message, stderr }: FromWorker & { type: 'failed' }): Error {
+  return Object.assign(new Error(message), { stderr })
+}

@@ -1,0 +1,124 @@
+import { rmdirSync, rmSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import Fastify from 'fastify'
+import { appOptions, openLog } from '../cli/app-options.js'
+import { endingOf, onSignals } from '../cli/ending.js'
+import { EXIT } from '../cli/exit.js'
+import { explain, isUsage, lastWords } from '../cli/failure.js'
+import { keepGarbageYoung } from '../cli/garbage.js'
+import { serviceOf } from '../cli/service.js'
+import { Door } from './door.js'
+import { Forwarder } from './forwarder.js'
+import { privateSocket } from './private-socket.js'
+import { newSessionId, stateTag } from './tags.js'
+import type { FromWorker, StartMessage, ToWorker } from './messages.js'
+
+// The program of a worker: the server that the binary is otherwise, except that its connections come from the primary.
+
+const DEFAULT_CLOSE_GRACE = 5000
+/** Milliseconds beyond the grace in which answers that other workers give have to come. */
+const MARGIN = 1000
+
+/** What reacts to the primary once the worker has begun. */
+interface Started {
+  readonly adopt: (socket: Socket, head: Buffer) => void
+  readonly stop: (reason: string) => void
+  /** The primary is gone: nobody will ask it to stop, or it does not wait any more. */
+  readonly orphaned: () => void
+}
+
+keepGarbageYoung()
+let started: Started | undefined
+process.on('message', (message, socket) => hear(message as ToWorker, socket as Socket | undefined))
+process.on('disconnect', () => {
+  if (started === undefined) process.exit(EXIT.unexpected)
+  started.orphaned()
+})
+
+function hear (message: ToWorker, socket: Socket | undefined): void {
+  switch (message.type) {
+    case 'start':
+      started = begin(message)
+      return
+    case 'stop':
+      started?.stop(message.reason)
+      return
+    case 'connection':
+      // it may have been closed on its way
+      if (socket !== undefined) started?.adopt(socket, Buffer.from(message.head, 'latin1'))
+  }
+}
+
+function tell (message: FromWorker): void {
+  if (process.connected) process.send?.(message)
+}
+
+function begin ({ number, count, directory, settings, target, address, replaces }: StartMessage): Started {
+  const log = openLog(settings).child({ worker: number })
+  const forwarder = new Forwarder({ directory, count, number, log })
+  const service = serviceOf(target, settings, { newSessionId: () => newSessionId(number), stateTag: stateTag(number), preHandler: forwarder.retry })
+  let door: Door
+  const app = Fastify({
+    ...appOptions(log, settings),
+    serverFactory: (handler, { keepAliveTimeout, requestTimeout }) => {
+      door = new Door(handler, forwarder, { keepAliveTimeout: Number(keepAliveTimeout), requestTimeout: Number(requestTimeout) })
+      return door.server
+    },
+  })
+  const ending = endingOf({
+    log,
+    close: async () => {
+      await app.close()
+      if (!process.connected) removeTraces(directory, number)
+    },
+    tell: (error, code) => {
+      if (replaces) log.error({ err: error }, 'worker cannot begin')
+      else tell({ type: 'failed', message: explain(error), stderr: lastWords(error), code })
+    },
+  })
+  onSignals(ending.stop)
+
+  const serve = async (): Promise<void> => {
+    try {
+      await service.register(app)
+      // in a scope of its own, the last one: hooks of the app itself come before those of the endpoints, which end what is open
+      await app.register(async (scope) => { scope.addHook('preClose', () => door.drain((settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + MARGIN)) })
+      await app.ready()
+      const path = privateSocket(directory, number)
+      // the one that this one replaces has left it behind
+      rmSync(path, { force: true })
+      await door.listen(path)
+    } catch (error) {
+      await ending.failed(error, isUsage(error) ? EXIT.usage : EXIT.unexpected)
+      return
+    }
+    tell({ type: 'serving' })
+    const describe = await service.start(app, async (error, code) => {
+      if (replaces) log.error({ err: error }, 'the MCP server does not run; the next request tries again')
+      else await ending.failed(error, code)
+    })
+    if (!ending.ended) tell({ type: 'started', banner: describe(address) })
+  }
+  void serve()
+  return {
+    adopt: (socket, head) => door.adopt(socket, head),
+    stop: (reason) => {
+      // terminals signal all processes: it may have begun already
+      if (!ending.ended) ending.stop(reason)
+    },
+    orphaned: () => {
+      if (ending.ended) process.exit(EXIT.unexpected)
+      ending.stop('primary ended')
+    },
+  }
+}
+
+/** The primary would have done it. The last of its workers takes the directory away. */
+function removeTraces (directory: string, number: number): void {
+  try {
+    rmSync(privateSocket(directory, number), { force: true })
+    rmdirSync(directory)
+  } catch {
+    // others are still there
+  }
+}

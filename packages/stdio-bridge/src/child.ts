@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
-import type { ChildProcess } from 'node:child_process'
-import spawn from 'cross-spawn'
+import { spawn as spawnFile, type ChildProcess } from 'node:child_process'
+import { createRequire } from 'node:module'
 import { Message, type FastifyBaseLogger } from '@mcp-proxy/protocol'
 import { childEnvironment } from './environment.js'
 import { LineReader } from './line-reader.js'
@@ -236,6 +236,9 @@ function isJson (line: Buffer): boolean {
 function excerpt (line: Buffer): string | undefined {
   return line[0] === 0x7b ? undefined : line.toString('utf8', 0, 120)
 }
+
+/** Finds batch files and what PATHEXT names on Windows, where it is loaded; elsewhere Node does all of it. */
+const spawn: typeof spawnFile = process.platform === 'win32' ? createRequire(import.meta.url)('cross-spawn') as typeof spawnFile : spawnFile
 
 /** Children that have not been stopped yet: none of them may outlive the proxy. */
 const living = new Set<Child>()

@@ -1,7 +1,7 @@
 import { describeFailures, describeServer, describeServers } from '../banner.js'
-import { mcpServers } from '../config/plugin.js'
 import { mcpProxy } from '../plugin.js'
 import { pluginOptions } from '../plugin-options.js'
+import type { McpBridge } from '@mcp-proxy/stdio-bridge'
 import type { FastifyInstance } from 'fastify'
 import type { OwnOptions } from '../config/served.js'
 import type { Settings } from '../settings.js'
@@ -20,15 +20,29 @@ export interface Service {
   readonly start: (app: FastifyInstance, failed: Failed) => Promise<(address: string) => string>
 }
 
-export function serviceOf (target: Target, settings: Settings, own: OwnOptions = {}): Service {
-  return 'file' in target ? serviceOfConfig(target.file, settings, own) : serviceOfCommand(target.command, settings, own)
+/** A command that is being started already. */
+export interface Early {
+  readonly bridge: McpBridge
+  /** Settles when it runs, or does not. */
+  readonly started: Promise<void>
 }
 
-function serviceOfCommand (command: readonly string[], settings: Settings, own: OwnOptions): Service {
+export function serviceOf (target: Target, settings: Settings, own: OwnOptions = {}, early?: Early): Service {
+  return 'file' in target ? serviceOfConfig(target.file, settings, own) : serviceOfCommand(target.command, settings, own, early)
+}
+
+function serviceOfCommand (command: readonly string[], settings: Settings, own: OwnOptions, early: Early | undefined): Service {
   return {
-    register: async (app) => { await app.register(mcpProxy, { ...pluginOptions(settings, command), ...own }) },
+    register: async (app) => {
+      const { command: _, ...options } = pluginOptions(settings, command)
+      if (early !== undefined) {
+        app.decorate('mcpBridge', early.bridge)
+        app.addHook('onClose', () => early.bridge.close())
+      }
+      await app.register(mcpProxy, { ...options, ...own, command: early === undefined ? command : undefined })
+    },
     start: async (app, failed) => {
-      await app.mcpBridge.start().catch((error: unknown) => failed(error, EXIT.command))
+      await (early?.started ?? app.mcpBridge.start()).catch((error: unknown) => failed(error, EXIT.command))
       return address => describeServer(address, settings)
     },
   }
@@ -37,7 +51,10 @@ function serviceOfCommand (command: readonly string[], settings: Settings, own: 
 /** Servers that fail keep none of the others from being served. */
 function serviceOfConfig (file: string, settings: Settings, own: OwnOptions): Service {
   return {
-    register: async (app) => { await app.register(mcpServers, { file, settings, own }) },
+    register: async (app) => {
+      const { mcpServers } = await import('../config/plugin.js')
+      await app.register(mcpServers, { file, settings, own })
+    },
     start: async (app, failed) => {
       const reports = await app.mcpServers.started
       if (reports.length > 0 && reports.every(({ error }) => error !== undefined)) await failed(new Error(`none of the servers of ${file} runs\n${describeFailures(reports)}`), EXIT.command)

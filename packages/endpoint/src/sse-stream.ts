@@ -77,7 +77,7 @@ export class SseStream extends Readable implements Ticking {
     if (retry !== undefined) head += `retry: ${retry}\n`
     head += 'data: '
     if (typeof data === 'string') return this.#queue(Buffer.from(`${head}${data}\n\n`))
-    if (data.length < LARGE) return this.#queue(Buffer.concat([Buffer.from(head), data, END_OF_EVENT]))
+    if (data.length < LARGE) return this.#queue(framed(head, data))
     return this.#queue(Buffer.from(head), ...pieces(data), END_OF_EVENT)
   }
 
@@ -134,6 +134,15 @@ export class SseStream extends Readable implements Ticking {
     this.#drained?.resolve()
     this.#drained = undefined
   }
+}
+
+function framed (head: string, data: Buffer): Buffer {
+  const start = Buffer.byteLength(head)
+  const bytes = Buffer.allocUnsafe(start + data.length + 2)
+  bytes.write(head)
+  data.copy(bytes, start)
+  bytes[bytes.length - 2] = bytes[bytes.length - 1] = 0x0a
+  return bytes
 }
 
 function pieces (data: Buffer): Buffer[] {

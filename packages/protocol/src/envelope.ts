@@ -25,6 +25,9 @@ const HEAD = /^\{"jsonrpc":"2\.0","id":(-?\d+|"[\w:.-]*"),"(result|error)":/
 const HEAD_ID = '{"jsonrpc":"2.0","id":'.length
 const TAIL = /,"jsonrpc":"2\.0","id":(-?\d+|"[\w:.-]*")\}$/
 
+/** `"2.0"` */
+const VERSION: readonly number[] = [...Buffer.from('"2.0"')]
+
 /** Reads the envelope of a line from a server; `undefined` when the line is not a JSON-RPC message. */
 export function readEnvelope (line: Buffer): Envelope | undefined {
   const whole = line[line.length - 1] === 0x7d // a line that was cut off is no message, however it starts
@@ -68,7 +71,7 @@ function scanEnvelope (line: Buffer): Envelope | undefined {
       idSpan = { start: from, end: to }
     } else if (name === 'method') method = line.toString('utf8', from, to)
     else if (name === 'params') params = from // the last of several counts
-    else if (name === 'jsonrpc') jsonrpc = line.toString('latin1', from, to) === '"2.0"'
+    else if (name === 'jsonrpc') jsonrpc = to - from === VERSION.length && VERSION.every((byte, at) => line[from + at] === byte)
     else if (name === 'result' || name === 'error') answer = name
   })
   if (!jsonrpc || end === -1 || skipSpace(line, end) !== line.length) return undefined

@@ -31,8 +31,8 @@ const LAST_WORDS = 1000
 const LINE_BREAK = Buffer.from('\n')
 /** Bytes up to which what is sent in one turn is joined; beyond, copying costs more than it saves. */
 const JOIN_LIMIT = 64 * 1024
-const LINE_SEPARATOR = Buffer.from('\u2028')
-const PARAGRAPH_SEPARATOR = Buffer.from('\u2029')
+/** How the line and the paragraph separator begin, and other punctuation. */
+const SEPARATORS = Buffer.from('\u2028').subarray(0, 2)
 
 /** One run of the server: spawn, lines in, lines out, stop. Knows that a line is a message, nothing else of MCP. */
 export class Child {
@@ -219,7 +219,7 @@ function explain (error: NodeJS.ErrnoException, cwd: string | undefined): NodeJS
  * with one would start a second message there. Escaped they are the same string; outside of strings JSON has none.
  */
 function frame (bytes: Buffer): Buffer {
-  if (!bytes.includes(LINE_SEPARATOR) && !bytes.includes(PARAGRAPH_SEPARATOR)) return bytes
+  if (!bytes.includes(SEPARATORS)) return bytes
   return Buffer.from(bytes.toString('utf8').replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029'))
 }
 

@@ -31,9 +31,15 @@ export class LineReader {
 
   push (chunk: Buffer): void {
     let start = 0
+    // looked for once in all lines of a chunk
+    const plain = !chunk.includes(CARRIAGE_RETURN)
     for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
-      this.#keep(chunk.subarray(start, end))
-      this.#finish()
+      if (plain && this.#size === 0 && end > start && end - start <= this.#limit && chunk[end - 1] !== SPACE) {
+        this.#handler.line(chunk.subarray(start, end))
+      } else {
+        this.#keep(chunk.subarray(start, end))
+        this.#finish()
+      }
       start = end + 1
     }
     if (start < chunk.length) this.#keep(chunk.subarray(start))

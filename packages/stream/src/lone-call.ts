@@ -30,7 +30,7 @@ export class LoneCall implements Transport, Closing, ExchangeOwner {
     const { reply, post, ticker } = options
     this.#exchange = new Exchange(this, reply, post, ticker)
     // nobody can come back for the answer: the call is cancelled
-    reply.raw.once('close', () => {
+    reply.raw.on('close', () => {
       this.#exchange.abandon()
       this.finished()
     })

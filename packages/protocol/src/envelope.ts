@@ -15,6 +15,8 @@ export interface Envelope {
   readonly failed: boolean | undefined
   /** Where the value of `params` starts, of which there is one; `undefined` when that is not known. */
   readonly params: number | undefined
+  /** Where the value of `params._meta` stands, of which there is one; `undefined` when that is not known, or there is none. */
+  readonly meta: Span | undefined
 }
 
 /** From this size on the envelope of a response is looked for at both ends before the bytes between are scanned. */
@@ -37,11 +39,11 @@ export function readEnvelope (line: Buffer): Envelope | undefined {
 /** The envelope of a large response, read at both ends as the SDKs write it. */
 function readEdges (line: Buffer): Envelope | undefined {
   const [, first, answer] = HEAD.exec(line.toString('latin1', 0, EDGE)) ?? []
-  if (first !== undefined) return { kind: 'response', method: undefined, rawId: first, idSpan: { start: HEAD_ID, end: HEAD_ID + first.length }, failed: answer === 'error', params: undefined }
+  if (first !== undefined) return { kind: 'response', method: undefined, rawId: first, idSpan: { start: HEAD_ID, end: HEAD_ID + first.length }, failed: answer === 'error', params: undefined, meta: undefined }
   // sound for valid JSON: the last brace closes the message, so the id before it is the message's own, and the last of its name
   if (line.toString('latin1', 0, 10) !== '{"result":') return undefined
   const last = TAIL.exec(line.toString('latin1', line.length - EDGE))?.[1]
-  return last === undefined ? undefined : { kind: 'response', method: undefined, rawId: last, idSpan: { start: line.length - 1 - last.length, end: line.length - 1 }, failed: false, params: undefined }
+  return last === undefined ? undefined : { kind: 'response', method: undefined, rawId: last, idSpan: { start: line.length - 1 - last.length, end: line.length - 1 }, failed: false, params: undefined, meta: undefined }
 }
 
 /** What can be told of a message of which only the two ends are known, because it was too large to keep. */
@@ -79,9 +81,9 @@ function scanEnvelope (line: Buffer): Envelope | undefined {
   if (method !== undefined) {
     const name = parseString(method)
     if (name === undefined || (id !== undefined && rawId === undefined)) return undefined
-    return { kind: rawId === undefined ? 'notification' : 'request', method: name, rawId, idSpan, failed: undefined, params }
+    return { kind: rawId === undefined ? 'notification' : 'request', method: name, rawId, idSpan, failed: undefined, params, meta: undefined }
   }
-  return answer === undefined ? undefined : { kind: 'response', method: undefined, rawId, idSpan, failed: answer === 'error', params: undefined }
+  return answer === undefined ? undefined : { kind: 'response', method: undefined, rawId, idSpan, failed: answer === 'error', params: undefined, meta: undefined }
 }
 
 /**
@@ -102,13 +104,14 @@ export function judgeEnvelope (bytes: Buffer, json: unknown): Envelope {
   }
   let idSpan: Span | undefined
   let paramsStart: number | undefined
+  let meta: Span | undefined
   checkNames(bytes, skipSpace(bytes, 0), ENVELOPE_NAMES, (name, start, end) => {
     if (name === 'id') idSpan = { start, end }
     else if (name === 'params') paramsStart = start
-  }, (name, start) => name === 'params' ? checkParams(bytes, start, params ?? {}, method) : undefined)
-  if (idSpan === undefined) return { kind: 'notification', method, rawId: undefined, idSpan: undefined, failed: undefined, params: paramsStart }
+  }, (name, start) => name === 'params' ? checkParams(bytes, start, params ?? {}, method, (span) => { meta = span }) : undefined)
+  if (idSpan === undefined) return { kind: 'notification', method, rawId: undefined, idSpan: undefined, failed: undefined, params: paramsStart, meta }
   const rawId = idKey(bytes.toString('utf8', idSpan.start, idSpan.end))
-  return { kind: method === undefined ? 'response' : 'request', method, rawId, idSpan, failed: undefined, params: paramsStart }
+  return { kind: method === undefined ? 'response' : 'request', method, rawId, idSpan, failed: undefined, params: paramsStart, meta }
 }
 
 const folded: ReadonlyMap<string, string> = new Map(KNOWN_NAMES.map(name => [name, fold(name)]))
@@ -120,10 +123,10 @@ const CANCELLED_NAMES = foldAll('_meta', 'requestId')
 const META_NAMES = foldAll('progressToken')
 
 /** Ids and tokens below `params`: another client's must not be reached by a second spelling of them. Returns where `params` end, if it had to look. */
-function checkParams (bytes: Buffer, start: number, params: object, method: string | undefined): number | undefined {
+function checkParams (bytes: Buffer, start: number, params: object, method: string | undefined, onmeta: (span: Span) => void): number | undefined {
   const cancels = method === 'notifications/cancelled'
   if (!cancels && !Object.keys(params).some(name => name === '_meta' || (name.length === 5 && foldName(name) === '_META'))) return undefined
-  return checkNames(bytes, start, cancels ? CANCELLED_NAMES : PARAMS_NAMES, () => {}, (name, from) =>
+  return checkNames(bytes, start, cancels ? CANCELLED_NAMES : PARAMS_NAMES, (name, from, to) => { if (name === '_meta') onmeta({ start: from, end: to }) }, (name, from) =>
     name === '_meta' && bytes[from] === 0x7b ? checkNames(bytes, from, META_NAMES, () => {}) : undefined)
 }
 

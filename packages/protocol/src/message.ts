@@ -13,6 +13,7 @@ export const MAX_BATCH = 1000
 export type Path = readonly string[]
 
 const PARAMS: Path = ['params']
+const META_NAME = Buffer.from(',"_meta":')
 
 /** Where a request names the token it wants progress under. */
 export const REQUEST_PROGRESS_TOKEN: Path = ['params', '_meta', 'progressToken']
@@ -150,7 +151,7 @@ export class Message {
     if (places.length === 0) return this
     const { kind, method, failed } = this.#envelope
     // rewritten once per crossing: the id's new place is not kept, a second rewriting looks for it
-    return new Message(splice(this.#bytes, places), { kind, method, rawId: rawId ?? this.rawId, idSpan: undefined, failed, params: undefined })
+    return new Message(splice(this.#bytes, places), { kind, method, rawId: rawId ?? this.rawId, idSpan: undefined, failed, params: undefined, meta: undefined })
   }
 
   /** The same message with members set or taken out of the object at a path, which is made where it is missing. */
@@ -182,10 +183,17 @@ export class Message {
     return params !== undefined && path.length > 1 && path[0] === 'params' ? findSpan(this.#bytes, path, params, 1) : findSpan(this.#bytes, path)
   }
 
+  /** The same message without `params._meta`. */
+  withoutMeta (): Message {
+    const { meta } = this.#envelope
+    const place = meta === undefined ? undefined : removal(this.#bytes, meta)
+    return place === undefined ? this.edit(PARAMS, { _meta: undefined }) : this.#spliced(place)
+  }
+
   #spliced (place: Place): Message {
     const { kind, method, failed, rawId, idSpan, params } = this.#envelope
     const start = params !== undefined && params < place.start ? params : undefined
-    return new Message(splice(this.#bytes, [place]), { kind, method, rawId, idSpan: moveSpan(idSpan, place), failed, params: start })
+    return new Message(splice(this.#bytes, [place]), { kind, method, rawId, idSpan: moveSpan(idSpan, place), failed, params: start, meta: undefined })
   }
 
   static #own (text: string, json?: JsonRpcMessage): Message {
@@ -213,6 +221,12 @@ function tryParse (line: Buffer): JsonRpcMessage | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Takes the member `_meta` out together with the comma before it; `undefined` where it is written in another way, or comes first. */
+function removal (bytes: Buffer, value: Span): Place | undefined {
+  const start = value.start - META_NAME.length
+  return start > 0 && META_NAME.equals(bytes.subarray(start, value.start)) ? { start, end: value.end, text: '' } : undefined
 }
 
 function flattenLines (bytes: Buffer): void {

@@ -72,3 +72,21 @@ t.test('any message is edited as an object would be', async () => {
 function sorted (value: Record<string, unknown>): unknown {
   return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1)
 }
+
+t.test('a request loses its _meta, however it is written, and keeps all other bytes', async (t) => {
+  const parse = (body: string): Message => Message.parse(Buffer.from(body)) as Message
+  for (const [before, after] of [
+    ['{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":1,"_meta":{"x":{"y":"}"}}}}', '{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":1}}'],
+    ['{"method":"m","params":{"a":1,"_meta":{},"b":2},"jsonrpc":"2.0","id":1}', '{"method":"m","params":{"a":1,"b":2},"jsonrpc":"2.0","id":1}'],
+    ['{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{},"b":2}}', '{"jsonrpc":"2.0","id":1,"method":"m","params":{"b":2}}'],
+    ['{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{}}}', '{"jsonrpc":"2.0","id":1,"method":"m","params":{}}'],
+    ['{"jsonrpc":"2.0","id":1,"method":"m","params":{"a": 1 , "_meta" : {} }}', '{"jsonrpc":"2.0","id":1,"method":"m","params":{"a": 1 }}'],
+    [String.raw`{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"x\",\"_meta\":1","\u005fmeta":{}}}`, String.raw`{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"x\",\"_meta\":1"}}`],
+    ['{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":{"b":1,"_meta":{}}}}', '{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":{"b":1,"_meta":{}}}}'],
+  ] as const) {
+    const bare = parse(before).withoutMeta()
+    t.equal(text(bare), after)
+    t.strictSame(bare.params, (JSON.parse(after) as { params: object }).params)
+    t.equal(text(bare.rewrite('"other"')), after.replace('"id":1', '"id":"other"'))
+  }
+})

@@ -16,20 +16,26 @@ export interface Borrower {
 }
 
 /** A server of a source, from the wish for one until it is given back. */
-export class BorrowedServer {
+export class BorrowedServer implements Transport {
+  onmessage: ((message: Message) => void) | undefined
   /** Made when somebody asks for its signal: most servers are there at once, and a signal costs more than a message. */
   #wanted: AbortController | undefined
   #over = false
   readonly #borrower: Borrower
-  readonly #transport: Transport
   #connection: Connection | undefined
 
   constructor (borrower: Borrower) {
     this.#borrower = borrower
-    this.#transport = {
-      send: (message, options) => this.#over ? undefined : borrower.receive(message, options),
-      close: () => { if (!this.#over) borrower.fail(undefined) },
-    }
+  }
+
+  /** What the server says. */
+  send (message: Message, options?: SendOptions): void | Promise<void> {
+    return this.#over ? undefined : this.#borrower.receive(message, options)
+  }
+
+  /** The server has gone. */
+  close (): void {
+    if (!this.#over) this.#borrower.fail(undefined)
   }
 
   /** @throws CodedError, where the source does at once */
@@ -42,7 +48,7 @@ export class BorrowedServer {
   }
 
   tell (message: Message): void {
-    this.#transport.onmessage?.(message)
+    this.onmessage?.(message)
   }
 
   /** Gives it back, or does not want it any more. What is open on it is cancelled; nothing is heard of it. */
@@ -61,7 +67,7 @@ export class BorrowedServer {
 
   #serve (server: LegacyServer): void {
     this.#borrower.meet?.(server)
-    this.#connection = server.connect(this.#transport)
+    this.#connection = server.connect(this)
     // it came too late
     if (this.#over) void this.#connection.close()
     else this.#borrower.serve(server)

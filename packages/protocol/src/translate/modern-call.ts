@@ -3,7 +3,7 @@ import { idKey } from '../envelope.js'
 import { METHOD_NOT_FOUND } from '../json-rpc.js'
 import { CANCELLED_ID, Message } from '../message.js'
 import { Asker } from './asker.js'
-import { BorrowedServer } from './borrowed-server.js'
+import { BorrowedServer, type Borrower } from './borrowed-server.js'
 import { declaresCallback, introductionOf } from './client-capabilities.js'
 import { capabilityFor, declares, missingCapabilities, type Capability } from './input-capabilities.js'
 import { Questions, toInputRequired } from './input-requests.js'
@@ -25,7 +25,7 @@ const INTERACTIVE: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', '
 const ELSEWHERE = /^notifications\/(?:(?:.+\/)?list_changed|resources\/updated|elicitation\/complete|tasks\/.*)$/
 
 /** One call, from its first request to its answer, however often its client has to come back in between. */
-export class ModernCall implements OpenRequest, Parkable {
+export class ModernCall implements OpenRequest, Parkable, Borrower {
   readonly principal: string | undefined
   readonly #desk: ModernDesk
   /** The first; its id and token are those of the call on its server. */
@@ -53,12 +53,7 @@ export class ModernCall implements OpenRequest, Parkable {
     this.#request = request
     this.#method = request.method as string
     this.#first = this.#asker = asker
-    this.#borrowed = new BorrowedServer({
-      meet: (server) => { this.#server = server },
-      serve: () => this.#serve(),
-      receive: (message, options) => this.#receive(message, options),
-      fail: error => this.#fail(error ?? mcpError('MCP_ERR_STOPPED')),
-    })
+    this.#borrowed = new BorrowedServer(this)
   }
 
   /** @throws CodedError, when there is no server */
@@ -83,7 +78,7 @@ export class ModernCall implements OpenRequest, Parkable {
     }
     const missing = questions.capabilities.find(capability => !declares(asker.capabilities, capability))
     if (missing !== undefined) {
-      this.#fail(missingCapabilities([missing]))
+      this.fail(missingCapabilities([missing]))
       return
     }
     this.#setLogLevel(asker)
@@ -108,10 +103,14 @@ export class ModernCall implements OpenRequest, Parkable {
   }
 
   stop (): void {
-    this.#fail(mcpError('MCP_ERR_STOPPED'))
+    this.fail(mcpError('MCP_ERR_STOPPED'))
   }
 
-  #serve (): void {
+  meet (server: LegacyServer): void {
+    this.#server = server
+  }
+
+  serve (): void {
     this.#setLogLevel(this.#first)
     // what a server asks before any call is how it is set up for its client: that comes first
     if (this.#questions === undefined) this.#send()
@@ -141,7 +140,7 @@ export class ModernCall implements OpenRequest, Parkable {
     this.#borrowed.tell(Message.request(this.#ownId('level'), 'logging/setLevel', JSON.stringify({ level: logLevel })))
   }
 
-  #receive (message: Message, options: SendOptions | undefined): void | Promise<void> {
+  receive (message: Message, options: SendOptions | undefined): void | Promise<void> {
     if (message.kind === 'response') return this.#answered(message, options)
     if (message.kind === 'notification') return this.#notified(message, options)
     this.#asked(message, message.method as string)
@@ -207,7 +206,7 @@ export class ModernCall implements OpenRequest, Parkable {
     if (capability === undefined) this.#borrowed.tell(Message.error(serverId, { code: METHOD_NOT_FOUND, message: `Method not found: ${method}` }))
     // what is asked while the call is parked is for the retry
     else if (this.#asker !== undefined && declares(this.#asker.capabilities, capability)) this.#gather()
-    else if (this.#asker !== undefined) this.#fail(missingCapabilities([capability]))
+    else if (this.#asker !== undefined) this.fail(missingCapabilities([capability]))
   }
 
   /** The capability that a question takes, when it is to be answered, or to be refused because the client lacks it. */
@@ -243,7 +242,7 @@ export class ModernCall implements OpenRequest, Parkable {
     return seal.seal({ principal: this.principal, method: this.#method, digest: digestOf(this.#request), expires: Date.now() + parkTimeout, ...round })
   }
 
-  #fail (error: CodedError): void {
+  fail (error: CodedError = mcpError('MCP_ERR_STOPPED')): void {
     const asker = this.#asker
     this.#asker = undefined
     this.abandon()

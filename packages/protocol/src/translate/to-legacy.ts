@@ -15,8 +15,8 @@ export function toLegacy (request: Message): Message {
   if (params === undefined) return request
   const names = Object.keys(metaOf(request))
   const others = names.filter(name => !ENVELOPE_KEYS.includes(name)).length
-  if (others === 0 && params['_meta'] !== undefined) return request.edit(['params'], NO_META)
-  const bare = others === names.length ? request : request.edit(['params', '_meta'], NO_ENVELOPE)
   const retry = Object.hasOwn(params, 'inputResponses') || Object.hasOwn(params, 'requestState')
+  if (others === 0 && params['_meta'] !== undefined) return retry ? request.edit(['params'], NO_META) : request.withoutMeta()
+  const bare = others === names.length ? request : request.edit(['params', '_meta'], NO_ENVELOPE)
   return retry ? bare.edit(['params'], NO_RETRY) : bare
 }

@@ -12,6 +12,7 @@ export function fromClient (hub: Hub, peer: Peer, message: Message): void {
 }
 
 function request (hub: Hub, peer: Peer, message: Message): void {
+  hub.hurry(peer)
   if (hub.modern) {
     if (message.method !== LISTEN) forward(hub, peer, message)
     // what the proxy does not know of is the server's to keep
@@ -44,7 +45,6 @@ interface Forwarding {
 }
 
 function forward (hub: Hub, peer: Peer, message: Message, { edits = [], onfailure, timeout }: Forwarding = {}): void {
-  hub.hurry(peer)
   const call = hub.calls.open(peer, message, { onfailure, timeout: message.method === 'initialize' ? hub.settings.startTimeout : timeout })
   const token = hub.calls.tokenOf(call)
   if (token !== undefined) edits.push([REQUEST_PROGRESS_TOKEN, token])

@@ -53,7 +53,7 @@ export class Hub {
   /** A client has been here: what the server asks later, when none is, is not for the next. */
   visited = false
   /** Whom the child waits for, and what ends that. */
-  #waiting: { readonly peer: Peer, readonly end: () => void } | undefined
+  readonly #waits = new Set<{ readonly peer: Peer, readonly end: () => void }>()
   /** Clients of different principals have used the child. */
   mixed = false
 
@@ -88,28 +88,27 @@ export class Hub {
   /** To a client. */
   deliver (peer: Peer, message: Message, options?: SendOptions): void {
     const full = peer.transport.send(message, options)
-    if (full === undefined) return
-    if (!this.exclusive) {
-      this.#waitFor(peer, full)
-      return
-    }
+    // an answer may have been the last that the peer was here for: its child may be somebody else's by now
+    if (full === undefined || !this.peers.has(peer)) return
     // the only reader is slow: let the child wait for it instead of keeping what it says
-    const resume = this.child?.pause()
-    if (resume !== undefined) full.then(resume, resume)
+    if (this.exclusive) this.#waitFor(peer, full)
+    // one that has not taken what there was in time has its queue, which is bounded
+    else if (!peer.behind && this.calls.areAllOf(peer)) this.#waitFor(peer, full, PATIENCE)
   }
 
-  /** A child that says more than a reader takes waits for it, while it works for nobody else. */
-  #waitFor (peer: Peer, full: Promise<void>): void {
-    // one that has not taken what there was in time has its queue, which is bounded
-    if (peer.behind || !this.calls.areAllOf(peer)) return
+  /** The child waits until a client has taken what it was sent, for so many milliseconds at most. */
+  #waitFor (peer: Peer, full: Promise<void>, patience?: number): void {
+    const resume = this.child?.pause()
+    if (resume === undefined) return
     peer.behind = true
-    const resume = this.child?.pause() ?? (() => {})
-    const timer = setTimeout(resume, PATIENCE).unref()
     const end = (): void => {
       clearTimeout(timer)
+      this.#waits.delete(wait)
       resume()
     }
-    this.#waiting = { peer, end }
+    const timer = patience === undefined ? undefined : setTimeout(end, patience).unref()
+    const wait = { peer, end }
+    this.#waits.add(wait)
     const taken = (): void => {
       peer.behind = false
       end()
@@ -117,11 +116,16 @@ export class Hub {
     full.then(taken, taken)
   }
 
-  /** A client calls: what the child says now may be for it. */
+  /** A client asks for something: what the child says now may be for it, and others are not waited for. */
   hurry (peer: Peer): void {
-    if (this.#waiting === undefined || this.#waiting.peer === peer) return
-    this.#waiting.end()
-    this.#waiting = undefined
+    if (this.#waits.size === 0) return
+    for (const wait of [...this.#waits]) if (wait.peer !== peer) wait.end()
+  }
+
+  /** A client has gone: it is not waited for. */
+  forget (peer: Peer): void {
+    if (this.#waits.size === 0) return
+    for (const wait of [...this.#waits]) if (wait.peer === peer) wait.end()
   }
 
   /** Answers a call that the server has seen with an error of the proxy's own. To HTTP it is an answer like any other. */

@@ -9,6 +9,8 @@ import type { Child } from './child.js'
 /** Milliseconds that a server gets for what it does at its start. */
 const SETTLE_TIMEOUT = 1000
 
+const NONE: readonly never[] = []
+
 export interface MuxOptions extends HubOptions {
   /** Milliseconds without a client after which the mux closes itself; `0` is never. */
   readonly idleTimeout: number
@@ -124,6 +126,7 @@ export class Mux {
   release (peer: Peer): void {
     const hub = this.#hub
     if (!hub.peers.delete(peer)) return
+    hub.forget(peer)
     peer.transport.onmessage = undefined
     for (const [other, message] of this.#takeWaiting()) if (other !== peer) this.#wait(other, message)
     for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
@@ -237,9 +240,10 @@ export class Mux {
     if (message.kind === 'request') peer.addWaiting(message.rawId as string)
   }
 
-  #takeWaiting (): Array<readonly [Peer, Message]> {
+  #takeWaiting (): ReadonlyArray<readonly [Peer, Message]> {
     const waiting = this.#waiting
-    if (waiting.length === 0) return waiting
+    // not the list itself: what comes while a caller goes through it would be both dealt with and kept
+    if (waiting.length === 0) return NONE
     this.#waiting = []
     this.#waitingBytes = 0
     for (const [peer] of waiting) peer.clearWaiting()

@@ -153,7 +153,14 @@ export class WarmPool {
   #takeReady ({ kind, owner }: Waiter): Mux | undefined {
     const usedAt = Date.now()
     this.#latest = { kind, usedAt, uses: this.#latest?.kind.name === kind.name ? this.#latest.uses + 1 : 1 }
-    return this.#shelves.take(usedName(kind, owner), usedAt) ?? this.#shelves.take(kind.name, usedAt)
+    return this.#take(usedName(kind, owner), usedAt) ?? this.#take(kind.name, usedAt)
+  }
+
+  #take (name: string, usedAt: number): Mux | undefined {
+    let mux = this.#shelves.take(name, usedAt)
+    // the end of one may be known before it is reported, and the report ends the mux
+    while (mux !== undefined && mux.child?.running !== true) mux = this.#shelves.take(name, usedAt)
+    return mux
   }
 
   /** Starts a child in a place that has been taken. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
@@ -225,4 +226,15 @@ t.test('a child that is to be kept ready and ends with the bridge needs nobody\'
   await until(() => bridge.status().children.length === 2)
   await bridge.close()
   t.match(await log.first(({ text }) => text === 'could not keep a child ready'), { level: 'debug' })
+})
+
+t.test('a child that has ended serves nobody, also before its end is reported', { skip: process.platform !== 'linux' }, async (t) => {
+  // what it leaves behind holds its output open: the report waits for its last words
+  const { client } = makeBridge(t, { isolation: 'request', env: { MCP_CHILD_GRANDCHILD: '1' }, warm: { size: 0, recycleAfter: 100 } })
+  const one = client()
+  const pid = Number(await one.tool(1, 'pid'))
+  t.equal(await one.tool(2, 'exitAfterAnswer'), 'last words')
+  // not even a zombie: Node has been told
+  await until(() => !existsSync(`/proc/${pid}`))
+  t.not(Number(await one.tool(3, 'pid')), pid)
 })

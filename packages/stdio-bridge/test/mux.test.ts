@@ -1,5 +1,5 @@
 import t from 'tap'
-import { makeBridge, script, until } from './helpers/bridge.js'
+import { Client, makeBridge, script, until } from './helpers/bridge.js'
 import type { JsonRpcMessage } from '@mcp-proxy/protocol'
 
 /** The tools/call as the child saw it. */
@@ -207,4 +207,50 @@ t.test('a client that leaves while the child starts leaves nothing behind', asyn
   await two.answer(1)
   t.match(bridge.status().children[0], { clients: 1, calls: 0 })
   t.same(one.items, [])
+})
+
+t.test('a client that asks again as soon as its call has failed is answered once', async (t) => {
+  const { client } = makeBridge(t, { restart: { delay: 1 } })
+  const one = client()
+  await one.tool(1, 'echo')
+  one.send = (message, options) => {
+    Client.prototype.send.call(one, message, options)
+    if (message.rawId === '"x"') one.call('again', 'echo', { text: 'again' })
+  }
+  one.call('x', 'exit')
+  t.match(await one.answer('x'), { error: { code: -32000 } })
+  t.match(await one.answer('again'), { result: { content: [{ text: 'again' }] } })
+  t.equal(await one.tool(2, 'echo', { text: 'next' }), 'next')
+  t.equal(one.items.filter(({ json }) => json.id === 'again').length, 1)
+})
+
+t.test('a child that has answered a client that does not read serves the next', async (t) => {
+  const { client } = makeBridge(t, { isolation: 'request', maxChildren: 1, warm: { size: 1, recycleAfter: 100 } })
+  const slow = client()
+  const pid = await slow.tool(1, 'pid')
+  slow.send = (message, options) => {
+    Client.prototype.send.call(slow, message, options)
+    return new Promise<void>(() => {})
+  }
+  t.equal(await slow.tool(2, 'pid'), pid)
+  t.equal(await client().tool(1, 'pid'), pid)
+})
+
+t.test('a shared child waits for no reader while somebody else calls, however many are slow', async (t) => {
+  const { client } = makeBridge(t)
+  const [slow, idle, quick] = [client(), client(), client()]
+  await Promise.all([slow, idle, quick].map(one => one.tool(1, 'echo')))
+  for (const one of [slow, idle]) {
+    one.send = (message, options) => {
+      Client.prototype.send.call(one, message, options)
+      return new Promise<void>(() => {})
+    }
+  }
+  // the time that a reader gets never passes
+  const { setTimeout: original } = globalThis
+  t.intercept(globalThis, 'setTimeout', { value: (then: () => void, ms: number) => original(then, ms === 1000 ? 2 ** 30 : ms) })
+  // both in one write: an answer for the one, and news for all
+  slow.call(2, 'verbatim', { json: '{}}\n{"jsonrpc":"2.0","method":"notifications/tools/list_changed"' })
+  await Promise.all([slow.answer(2), idle.received('notifications/tools/list_changed')])
+  t.equal(await quick.tool(2, 'echo', { text: 'served' }), 'served')
 })

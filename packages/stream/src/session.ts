@@ -54,6 +54,7 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
   #nextChannel = 0
   /** The handshake has failed. */
   #refused = false
+  #ended = false
   #closing: Promise<void> | undefined
   #onsettled: (() => void) | undefined
 
@@ -65,7 +66,7 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
 
   get sessionId (): string { return this.id }
   /** The session has not ended. */
-  get live (): boolean { return this.#closing === undefined && !this.#refused }
+  get live (): boolean { return !this.#ended && !this.#refused }
   get busy (): boolean { return this.#exchanges.size > 0 || this.#standalone?.attached === true }
   /** Streams start with an event that has an id and no data. */
   get primes (): boolean { return this.#options.store !== undefined && this.#revision !== undefined && this.#revision >= PRIMING_SINCE }
@@ -214,6 +215,7 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
   }
 
   async #close (error: CodedError | undefined): Promise<void> {
+    this.#ended = true
     this.#options.onend(this)
     const channels = [...this.#channels.values()]
     // an error costs as much as a call: most sessions end with nothing open

@@ -6,6 +6,8 @@ import { WorkerProcess } from './worker-process.js'
 
 /** Connections that wait while no worker takes any. */
 const MAX_BACKLOG = 1000
+/** Connections that wait for one worker; more go to others. */
+const MAX_WAITING = 1000
 /** Milliseconds until one that has died is replaced, doubled each time up to the second. */
 const DELAY = 250
 const MAX_DELAY = 30_000
@@ -58,7 +60,7 @@ export class Crew {
   /** Gives a connection to the worker that its request names, or else to the next one. */
   give (fresh: Fresh, number: number | undefined): void {
     const named = number === undefined ? undefined : this.#workers.get(number)
-    const worker = named?.serving === true ? named : this.#next()
+    const worker = named?.serving === true && named.waiting < MAX_WAITING ? named : this.#next()
     if (worker !== undefined) worker.give(fresh)
     else if (this.#closing || this.#backlog.length >= MAX_BACKLOG) fresh.socket.destroy()
     else this.#backlog.push(fresh)
@@ -87,10 +89,12 @@ export class Crew {
     this.#workers.set(number, worker)
   }
 
-  /** Those that take connections, one after the other. */
+  /** Those that take connections, one after the other; one that hangs has some waiting, and is left out. */
   #next (): WorkerProcess | undefined {
-    const serving = [...this.#workers.values()].filter(worker => worker.serving)
-    return serving[this.#turn++ % serving.length]
+    const serving = [...this.#workers.values()].filter(worker => worker.serving && worker.waiting < MAX_WAITING)
+    const least = Math.min(...serving.map(worker => worker.waiting))
+    const free = serving.filter(worker => worker.waiting === least)
+    return free[this.#turn++ % free.length]
   }
 
   #hear (number: number, worker: WorkerProcess, message: FromWorker): void {

@@ -37,6 +37,11 @@ export class Forwarder {
   async forward (request: IncomingMessage, response: ServerResponse, worker: number, body?: Buffer): Promise<boolean> {
     const outgoing = await this.#connect(request, worker, body)
     if (outgoing === undefined) return false
+    // its end has been told already
+    if (response.closed) {
+      outgoing.destroy()
+      return true
+    }
     outgoing.once('response', (incoming) => {
       response.writeHead(incoming.statusCode ?? 502, incoming.statusMessage, headersToPass(incoming.rawHeaders))
       // an answer that breaks off breaks off here too
@@ -48,10 +53,10 @@ export class Forwarder {
       if (response.headersSent) response.destroy()
       else answerLost(response)
     })
-    // what is abandoned here is cancelled there
-    response.once('close', () => { if (!response.writableFinished) outgoing.destroy() })
+    // what is abandoned here is cancelled there; of what was answered early, the rest of the body is of no use
+    response.once('close', () => { if (!response.writableFinished || !request.complete) outgoing.destroy() })
     if (body !== undefined) outgoing.end(body)
-    else if (hasBody(request)) pipeline(request, outgoing, () => {})
+    else if (hasBody(request)) sendBody(request, outgoing)
     else outgoing.end()
     return true
   }
@@ -92,6 +97,12 @@ export class Forwarder {
 function answerLost (response: ServerResponse): void {
   const error = mcpError('MCP_ERR_WORKER_LOST')
   response.writeHead(error.statusCode ?? 502, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', error: toRpcError(error) }))
+}
+
+/** Where it is not wanted any more the rest is read and dropped: on this connection another request may follow. */
+function sendBody (request: IncomingMessage, outgoing: ClientRequest): void {
+  request.pipe(outgoing)
+  outgoing.once('close', () => request.unpipe(outgoing).resume())
 }
 
 function hasBody ({ headers }: IncomingMessage): boolean {

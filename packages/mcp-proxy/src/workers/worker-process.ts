@@ -47,6 +47,9 @@ export class WorkerProcess {
 
   get pid (): number | undefined { return this.#child.pid }
 
+  /** Connections that it has yet to take: more than a few when it hangs. */
+  get waiting (): number { return this.#queue.length + (this.#sending === undefined ? 0 : 1) }
+
   give (fresh: Fresh): void {
     this.#queue.push(fresh)
     if (this.#sending === undefined) this.#next()

@@ -8,7 +8,7 @@ import { isAlive } from './helpers/binary.js'
 import { openClient, type OpenClient } from './helpers/clients.js'
 import { call } from './helpers/http.js'
 import { until } from './helpers/until.js'
-import { openSession, plug, Plug, send, serveWorkers, workerOf } from './helpers/workers.js'
+import { openSession, openSessions, plug, Plug, send, serveWorkers, workerOf } from './helpers/workers.js'
 
 const COMMAND = lean(CHILD)
 
@@ -48,7 +48,7 @@ t.test('a worker that is killed takes its sessions along; the others go on, and 
 
 t.test('a call that is passed on gets an error when its worker dies', async (t) => {
   const { url, running, workers } = await serveWorkers(t, ['--isolation', 'shared', ...COMMAND])
-  const sessions = [await openSession(url), await openSession(url), await openSession(url)]
+  const sessions = await openSessions(url, 3)
   const [headers = {}] = sessions
   // the first request shows which worker gets the connection: another's
   const client = new Plug(t, url)
@@ -66,7 +66,7 @@ t.test('a call that is passed on gets an error when its worker dies', async (t) 
 
 t.test('an upload that is passed on and answered early leaves its connection as good as before', async (t) => {
   const { url } = await serveWorkers(t, ['--isolation', 'shared', '--body-limit', '100000', ...COMMAND])
-  const [one, two] = [await openSession(url), await openSession(url)]
+  const [one = {}, two = {}] = await openSessions(url, 2)
   const client = new Plug(t, url)
   client.send('POST', two, call(1, 'echo', { text: 'first' }))
   await client.hears('first')
@@ -97,7 +97,7 @@ t.test('a worker that hangs is given a few connections, not every third one', { 
 
 t.test('a client that leaves a stream which is passed on has left it in its worker too', async (t) => {
   const { url } = await serveWorkers(t, ['--isolation', 'session', '--idle-timeout', '3000', ...COMMAND])
-  const [one, two] = [await openSession(url), await openSession(url)]
+  const [one = {}, two = {}] = await openSessions(url, 2)
   t.not(workerOf(one['mcp-session-id']), workerOf(two['mcp-session-id']))
   const pid = await send(url, { headers: one, body: call(1, 'pid') })
   const { result } = JSON.parse(pid.body) as { result: { content: Array<{ text: string }> } }

@@ -9,7 +9,7 @@ import { childNamed } from './helpers/eras.js'
 import { call } from './helpers/http.js'
 import { headersOf, modern, META, REVISION } from './helpers/modern.js'
 import { until } from './helpers/until.js'
-import { open, openSession, send, serveWorkers, workerOf } from './helpers/workers.js'
+import { open, openSession, openSessions, send, serveWorkers, workerOf } from './helpers/workers.js'
 
 const COMMAND = lean(CHILD)
 
@@ -73,7 +73,7 @@ t.test('the state of a call leads to its worker, and nobody else can use it ther
 
 t.test('one connection can be used for sessions of all workers, and for answers that come bit by bit', async (t) => {
   const { url } = await serveWorkers(t, ['--isolation', 'shared', ...COMMAND])
-  const sessions = [await openSession(url), await openSession(url), await openSession(url)]
+  const sessions = await openSessions(url, 3)
   t.equal(new Set(sessions.map(headers => workerOf(headers['mcp-session-id']))).size, 3)
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
@@ -109,7 +109,7 @@ t.test('one connection can be used for sessions of all workers, and for answers 
 
 t.test('nothing is lost of what follows the first head of a connection', async (t) => {
   const { url } = await serveWorkers(t, ['--isolation', 'shared', ...COMMAND])
-  const sessions = [await openSession(url), await openSession(url), await openSession(url)]
+  const sessions = await openSessions(url, 3)
   await Promise.all(Array.from({ length: 24 }, async (_, n) => {
     const text = `${n} ${'y'.repeat(300_000 + n)}`
     const { body } = await send(url, { headers: sessions[n % 3] ?? {}, body: call(n, 'echo', { text }) })

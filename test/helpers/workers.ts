@@ -72,6 +72,17 @@ export async function openSession (url: string, headers: Record<string, string> 
   return session
 }
 
+/** Opens sessions until so many workers have one each. */
+export async function openSessions (url: string, count: number): Promise<Array<Record<string, string>>> {
+  const sessions = new Map<number, Record<string, string>>()
+  while (sessions.size < count) {
+    const session = await openSession(url)
+    const worker = workerOf(session['mcp-session-id'])
+    if (!sessions.has(worker)) sessions.set(worker, session)
+  }
+  return [...sessions.values()]
+}
+
 /** A bare connection, which is not told about its end. */
 export function plug (t: Teardown, url: string): Socket {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')

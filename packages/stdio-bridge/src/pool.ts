@@ -44,6 +44,7 @@ export class Pool {
     this.#warm = new WarmPool({
       size: warm.size,
       recycleAfter: strict ? warm.recycleAfter : settings.leaseRecycleAfter,
+      keepsUsed: isolation === 'request',
       name: settings.name,
       slots,
       idleTimeout: childIdleTimeout ?? (isolation === 'request' ? 0 : DEFAULT_CHILD_IDLE_TIMEOUT),

@@ -16,6 +16,8 @@ export interface WarmPoolOptions {
   readonly size: number
   /** Calls after which a child is replaced. */
   readonly recycleAfter: number
+  /** As many children that may serve again stay as were busy at once. Not where calls wait for their users on them: these may have half of the places. */
+  readonly keepsUsed: boolean
   /** Places for children, which others of the bridge take too. */
   readonly slots: Slots
   /** Milliseconds after which children end whose kind nobody has asked for; `0` is never. */
@@ -229,7 +231,7 @@ export class WarmPool {
     }
     this.#shelves.put(name, mux)
     if (this.#queue.size > 0) this.#serve()
-    if (!used) this.#shelves.trim(name, Math.max(1, this.#options.size))
+    if (!used || !this.#options.keepsUsed) this.#shelves.trim(name, Math.max(1, this.#options.size))
   }
 }
 

@@ -27,7 +27,10 @@ export function addGuards (scope: FastifyInstance, { allowedHosts, allowsOrigin,
   }
 
   scope.addHook('onRequest', (request, reply, done) => {
-    const { host = '', origin } = request.headers
+    const { headers } = request
+    const { origin } = headers
+    // as HTTP/2 names it
+    const host = headers.host ?? headers[':authority'] as string | undefined ?? ''
     if (allowedHosts !== 'any' && isForeign(host) && isLoopbackConnection(request)) {
       done(mcpError('MCP_ERR_HOST', JSON.stringify(host)))
     } else if (origin !== undefined && !allowsOrigin(origin) && !(foreignCors && isAdmitted(reply, origin))) {

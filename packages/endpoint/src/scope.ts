@@ -7,6 +7,7 @@ import { addGuards } from './guards.js'
 import { readEndpointOptions, type EndpointOptions, type EndpointSettings } from './options.js'
 import { originPolicy } from './origins.js'
 import { endSilentConnections } from './silent-connections.js'
+import { writeDirectly } from './sse-body.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -92,6 +93,7 @@ export class EndpointScope {
         handler,
         config: { ...config, mcp: true, cors: rules },
         bodyLimit: this.settings.bodyLimit,
+        ...(method === 'GET' && { onSend: writeDirectly }),
         ...(onRequest !== undefined && { onRequest }),
         ...(preHandler !== undefined && { preHandler }),
       })

@@ -6,70 +6,87 @@
 /** Removals after which a new collection takes over. */
 const RENEW_AFTER = 1024
 
-/** A `Map` for what comes and goes with every message. Entries that are removed while it is iterated may still be seen: iterate a copy. */
+/**
+ * A `Map` for what comes and goes with every message. One entry at a time, which is what most clients have, costs no table.
+ * Entries that are removed while it is iterated may still be seen: iterate a copy.
+ */
 export class BusyMap<K, V> {
-  #map = new Map<K, V>()
+  #only: readonly [K, V] | undefined
+  /** From the second entry on. */
+  #map: Map<K, V> | undefined
   #removals = 0
 
-  get size (): number { return this.#map.size }
+  get size (): number {
+    if (this.#map !== undefined) return this.#map.size
+    return this.#only === undefined ? 0 : 1
+  }
 
-  get (key: K): V | undefined { return this.#map.get(key) }
+  get (key: K): V | undefined {
+    if (this.#map !== undefined) return this.#map.get(key)
+    return this.#only?.[0] === key ? this.#only[1] : undefined
+  }
 
-  has (key: K): boolean { return this.#map.has(key) }
+  has (key: K): boolean {
+    return this.#map !== undefined ? this.#map.has(key) : this.#only !== undefined && this.#only[0] === key
+  }
 
   set (key: K, value: V): void {
-    this.#map.set(key, value)
+    if (this.#map !== undefined) this.#map.set(key, value)
+    else if (this.#only === undefined || this.#only[0] === key) this.#only = [key, value]
+    else {
+      this.#map = new Map([this.#only, [key, value]])
+      this.#only = undefined
+    }
   }
 
   delete (key: K): boolean {
+    if (this.#map === undefined) {
+      if (!this.has(key)) return false
+      this.#only = undefined
+      return true
+    }
     if (!this.#map.delete(key)) return false
-    if (++this.#removals > RENEW_AFTER + this.#map.size) this.#renew()
+    if (++this.#removals > RENEW_AFTER + this.#map.size) this.#renew(this.#map)
     return true
   }
 
   clear (): void {
-    this.#map.clear()
+    this.#map = this.#only = undefined
   }
 
-  keys (): IterableIterator<K> { return this.#map.keys() }
+  keys (): IterableIterator<K> { return this.#entries.keys() }
 
-  values (): IterableIterator<V> { return this.#map.values() }
+  values (): IterableIterator<V> { return this.#entries.values() }
 
-  [Symbol.iterator] (): IterableIterator<[K, V]> { return this.#map[Symbol.iterator]() }
+  [Symbol.iterator] (): IterableIterator<[K, V]> { return this.#entries[Symbol.iterator]() }
 
-  #renew (): void {
+  get #entries (): Map<K, V> {
+    return this.#map ?? new Map(this.#only === undefined ? [] : [this.#only])
+  }
+
+  #renew (map: Map<K, V>): void {
     this.#removals = 0
-    this.#map = new Map(this.#map)
+    this.#map = map.size === 0 ? undefined : new Map(map)
   }
 }
 
-/** A `Set` for what comes and goes with every message. Members that leave while it is iterated may still be seen: iterate a copy. */
+/** A `Set` for what comes and goes with every message, as `BusyMap` is a `Map`. */
 export class BusySet<T> {
-  #set = new Set<T>()
-  #removals = 0
+  readonly #members = new BusyMap<T, true>()
 
-  get size (): number { return this.#set.size }
+  get size (): number { return this.#members.size }
 
-  has (member: T): boolean { return this.#set.has(member) }
+  has (member: T): boolean { return this.#members.has(member) }
 
   add (member: T): void {
-    this.#set.add(member)
+    this.#members.set(member, true)
   }
 
-  delete (member: T): boolean {
-    if (!this.#set.delete(member)) return false
-    if (++this.#removals > RENEW_AFTER + this.#set.size) this.#renew()
-    return true
-  }
+  delete (member: T): boolean { return this.#members.delete(member) }
 
   clear (): void {
-    this.#set.clear()
+    this.#members.clear()
   }
 
-  [Symbol.iterator] (): IterableIterator<T> { return this.#set[Symbol.iterator]() }
-
-  #renew (): void {
-    this.#removals = 0
-    this.#set = new Set(this.#set)
-  }
+  [Symbol.iterator] (): IterableIterator<T> { return this.#members.keys() }
 }

@@ -32,3 +32,24 @@ t.test('so does a busy set', async (t) => {
   set.clear()
   t.equal(set.size, 0)
 })
+
+t.test('one entry at a time is kept like several', (t) => {
+  const map = new BusyMap<string, number>()
+  t.strictSame([map.size, map.get('a'), map.has('a'), map.delete('a'), [...map]], [0, undefined, false, false, []])
+  for (let n = 0; n < 2000; n++) {
+    map.set('a', n)
+    map.set('a', n + 1)
+    t.strictSame([map.size, map.get('a'), map.has('a'), map.has('b'), map.get('b'), map.delete('b'), [...map], [...map.keys()], [...map.values()]], [1, n + 1, true, false, undefined, false, [['a', n + 1]], ['a'], [n + 1]])
+    t.equal(map.delete('a'), true)
+    t.equal(map.size, 0)
+    if (n % 500 !== 0) continue
+    map.set('a', 1)
+    map.set('b', 2)
+    t.strictSame([...map], [['a', 1], ['b', 2]])
+    t.strictSame([map.delete('a'), map.delete('b'), map.size], [true, true, 0])
+  }
+  map.set('a', 1)
+  map.clear()
+  t.strictSame([map.size, map.has('a')], [0, false])
+  t.end()
+})

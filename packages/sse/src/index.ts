@@ -44,7 +44,7 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
     sessions.add(session)
     session.open(connect, { id: shortId(id), principal, request, log: fastify.log, era: 'legacy' })
     void stream.write({ event: 'endpoint', data: `${messagesUrl}?sessionId=${id}` })
-    return stream.open(reply, false)
+    stream.open(reply, false)
   }
 
   const postMessage: RouteHandlerMethod = (request, reply) => {

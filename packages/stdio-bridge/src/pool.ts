@@ -10,7 +10,7 @@ import { DEFAULT_CHILD_IDLE_TIMEOUT, type BridgeSettings } from './options.js'
 import { pass } from './pass.js'
 import { Peer } from './peer.js'
 import { ServerEra } from './server-era.js'
-import { waitForPlace, type WaitingRoomOptions } from './waiting-room.js'
+import { WaitingClient, type WaitingRoomOptions } from './waiting-room.js'
 import { WarmPool, type Kind } from './warm-pool.js'
 import type { BridgeEvents } from './events.js'
 import type { Mux } from './mux.js'
@@ -75,7 +75,7 @@ export class Pool {
     }
   }
 
-  readonly connect: Connect = (transport, context) => waitForPlace(this.#waitingRoom, transport, context)
+  readonly connect: Connect = (transport, context) => new WaitingClient(this.#waitingRoom, transport, context)
 
   /**
    * Starts a child and shakes hands with it, to know early that it works. It stays if it can be of use later.

@@ -11,65 +11,83 @@ export interface WaitingRoomOptions {
   readonly place: (transport: Transport, context: ConnectContext, first: Message, era: Era) => Connection | Promise<Connection>
 }
 
-/** Where clients are until they are placed: a client shows by its first message what kind of child it needs. */
-export function waitForPlace ({ settings, log, place }: WaitingRoomOptions, transport: Transport, context: ConnectContext): Connection {
-  let connection: Connection | undefined
-  // let go of once it is placed: the context holds the whole HTTP request, the connection lives much longer
-  let pending: ConnectContext | undefined = context
-  let closed = false
+/**
+ * A client, which waits here until it is placed: it shows by its first message what kind of child it needs. The most
+ * there is of anything, so it is one object with one closure.
+ */
+export class WaitingClient implements Connection {
+  readonly #room: WaitingRoomOptions
+  readonly #transport: Transport
+  #connection: Connection | undefined
+  /** Let go of once it is placed: the context holds the whole HTTP request, the connection lives much longer. */
+  #context: ConnectContext | undefined
+  #closed = false
 
-  const first = (message: Message): void => {
-    if (pending === undefined) return
-    const era = pending.era ?? (isModernMessage(message) ? 'modern' : 'legacy')
-    const early = era === 'modern' || pending.answers === false ? undefined : answerBeforeHandshake(message)
+  constructor (room: WaitingRoomOptions, transport: Transport, context: ConnectContext) {
+    this.#room = room
+    this.#transport = transport
+    this.#context = context
+    this.#wait()
+  }
+
+  async close (): Promise<void> {
+    this.#closed = true
+    this.#context = undefined
+    this.#transport.onmessage = undefined
+    await this.#connection?.close()
+  }
+
+  #wait (): void {
+    this.#transport.onmessage = message => this.#first(message)
+  }
+
+  #first (message: Message): void {
+    const context = this.#context
+    if (context === undefined) return
+    const era = context.era ?? (isModernMessage(message) ? 'modern' : 'legacy')
+    const early = era === 'modern' || context.answers === false ? undefined : answerBeforeHandshake(message)
     if (early !== undefined) {
-      void transport.send(early)
+      void this.#transport.send(early)
       return
     }
-    const found = tryPlace(pending, message, era)
-    if (!(found instanceof Promise)) {
-      pending = undefined
-      connection = found
-      pass(transport, message)
-      return
-    }
-    const kept = new Backlog(settings, message)
-    transport.onmessage = (later) => { if (!kept.add(later)) refuse(transport, later, mcpError('MCP_ERR_CALL_LIMIT', settings.maxPendingCalls)) }
-    found.then((granted) => {
-      if (closed) {
-        void granted.close()
-        return
-      }
-      pending = undefined
-      connection = granted
-      for (const message of kept.messages) pass(transport, message)
-    }, (error: CodedError) => {
-      log.warn({ err: error }, 'no child for a client')
-      if (closed) return
-      // the next message tries again
-      transport.onmessage = first
-      for (const message of kept.messages) refuse(transport, message, error)
-    })
+    const found = this.#place(context, message, era)
+    if (found instanceof Promise) this.#queue(found, message)
+    else this.#placed(found, [message])
   }
 
   /** Functions of the app's may throw, and then their client is told. */
-  function tryPlace (waiting: ConnectContext, message: Message, era: Era): Connection | Promise<Connection> {
+  #place (context: ConnectContext, message: Message, era: Era): Connection | Promise<Connection> {
+    const transport = this.#transport
     try {
-      return place(transport, waiting, message, era)
+      return this.#room.place(transport, context, message, era)
     } catch (error) {
       transport.onmessage = message => refuse(transport, message, error as CodedError)
       return { close: async () => {} }
     }
   }
 
-  transport.onmessage = first
-  return {
-    close: async () => {
-      closed = true
-      pending = undefined
-      transport.onmessage = undefined
-      await connection?.close()
-    }
+  #placed (connection: Connection, messages: readonly Message[]): void {
+    this.#context = undefined
+    this.#connection = connection
+    for (const message of messages) pass(this.#transport, message)
+  }
+
+  /** What comes until there is a place follows in its turn. */
+  #queue (found: Promise<Connection>, first: Message): void {
+    const { settings, log } = this.#room
+    const transport = this.#transport
+    const kept = new Backlog(settings, first)
+    transport.onmessage = (later) => { if (!kept.add(later)) refuse(transport, later, mcpError('MCP_ERR_CALL_LIMIT', settings.maxPendingCalls)) }
+    found.then((granted) => {
+      if (this.#closed) void granted.close()
+      else this.#placed(granted, kept.messages)
+    }, (error: CodedError) => {
+      log.warn({ err: error }, 'no child for a client')
+      if (this.#closed) return
+      // the next message tries again
+      this.#wait()
+      for (const message of kept.messages) refuse(transport, message, error)
+    })
   }
 }
 

@@ -66,7 +66,8 @@ export class Channel {
     if (this.#store !== undefined && after !== undefined) {
       this.#cursor = after
       this.#late = sink
-      this.#replaying = this.#replay(this.#store, sink)
+      const replaying: Promise<void> = this.#replay(this.#store, sink).then(() => { if (this.#replaying === replaying) this.#replaying = undefined })
+      this.#replaying = replaying
     }
     // it came back for the rest of a stream that has ended
     if (this.#finished) void this.finish()
@@ -89,12 +90,8 @@ export class Channel {
   async finish (): Promise<void> {
     this.#finished = true
     await this.#storing
-    let replayed: Promise<void> | undefined
-    // another connection may have taken over meanwhile
-    while (replayed !== this.#replaying) {
-      replayed = this.#replaying
-      await replayed
-    }
+    // another connection may take over meanwhile
+    while (this.#replaying !== undefined) await this.#replaying
     await this.#sink?.end()
   }
 

@@ -12,7 +12,7 @@ export interface LegacyHandlers {
   readonly DELETE?: SessionHandler
 }
 
-type SessionHandler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+type SessionHandler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> | undefined
 
 /** Both eras on one path: reads a POST once, and hands it to the one that it belongs to. */
 export function dispatch ({ POST, GET, DELETE }: LegacyHandlers, modern: PostHandler): Handlers {
@@ -30,11 +30,11 @@ export function dispatch ({ POST, GET, DELETE }: LegacyHandlers, modern: PostHan
 
 /** Modern clients only post (2026-07-28, "Streamable HTTP", Earlier Streamable HTTP Revisions); who names a session is none. */
 function refuseModern (handler: SessionHandler): RouteHandlerMethod {
-  return async (request, reply) => {
+  return (request, reply) => {
     if (isModernRevision(request.headers[PROTOCOL_VERSION]) && sessionIdOf(request) === undefined) {
       reply.header('allow', 'POST')
       throw mcpError('MCP_ERR_METHOD_NOT_ALLOWED', request.method, 'POST')
     }
-    return await handler(request, reply)
+    return handler(request, reply)
   }
 }

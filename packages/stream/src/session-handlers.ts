@@ -5,7 +5,7 @@ import { checkBatch, isInitialize, type Post } from './body.js'
 import type { LegacyHandlers } from './dispatch.js'
 import { Exchange } from './exchange.js'
 import { checkAcceptsStream, requestRevision, sessionIdOf } from './headers.js'
-import { StreamSession } from './session.js'
+import { StreamSession, type StreamSessionOptions } from './session.js'
 
 export interface SessionHandlerOptions {
   readonly settings: EndpointSettings
@@ -22,6 +22,7 @@ export interface SessionHandlerOptions {
 /** The endpoint with sessions, for legacy clients: `initialize` opens one, its id goes with every request after that, DELETE ends it. */
 export function sessionHandlers ({ settings, connect, ticker, log, sessions, store, maxConnectionAge, maxStreams, retryInterval }: SessionHandlerOptions): LegacyHandlers {
   const { principal: principalOf, maxQueuedBytes } = settings
+  const shared: StreamSessionOptions = { store, ticker, maxQueuedBytes, maxConnectionAge, maxStreams, retryInterval, onend: ended => sessions.delete(ended), onrefused: refused => sessions.end(refused) }
 
   function sessionOf (request: FastifyRequest): StreamSession {
     const id = sessionIdOf(request)
@@ -33,7 +34,7 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     sessions.checkRoom()
     const id = sessions.newId()
     const principal = principalOf(request)
-    const session = new StreamSession({ id, principal, store, ticker, maxQueuedBytes, maxConnectionAge, maxStreams, retryInterval, onend: ended => sessions.delete(ended), onrefused: refused => sessions.end(refused) })
+    const session = new StreamSession(id, principal, shared)
     sessions.add(session)
     session.open(connect, { id: id.slice(0, 8), principal, request, log, era: 'legacy' })
     return session
@@ -62,14 +63,13 @@ export function sessionHandlers ({ settings, connect, ticker, log, sessions, sto
     for (const message of body.messages) receive(session, withTraceContext(request, message))
   }
 
-  async function get (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  function get (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> | undefined {
     checkAcceptsStream(request)
     const session = sessionOf(request)
     requestRevision(request)
     const lastEventId = request.headers['last-event-id']
-    if (typeof lastEventId === 'string' && lastEventId !== '') await session.resume(lastEventId, reply)
-    else session.listen(reply)
-    return reply
+    if (typeof lastEventId === 'string' && lastEventId !== '') return session.resume(lastEventId, reply).then(() => reply)
+    session.listen(reply)
   }
 
   async function end (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

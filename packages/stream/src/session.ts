@@ -5,9 +5,8 @@ import { Channel } from './channel.js'
 import type { Exchange, ExchangeOwner } from './exchange.js'
 import { SESSION_ID } from './headers.js'
 
+/** What all sessions of an endpoint share. */
 export interface StreamSessionOptions {
-  readonly id: string
-  readonly principal: string | undefined
   /** Where streams keep what they have sent; `undefined` keeps nothing. */
   readonly store: EventStore | undefined
   readonly ticker: Ticker
@@ -25,6 +24,7 @@ export interface StreamSessionOptions {
 
 /** Milliseconds that readers get to take what is kept for them when their session ends. */
 const FINISH_TIMEOUT = 1000
+const NONE: readonly SseStream[] = []
 
 /** One client of Streamable HTTP with a session id (2025-11-25, "Session Management"). */
 export class StreamSession implements Session, Transport, ExchangeOwner {
@@ -42,9 +42,9 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
   /** The stream that belongs to no request: what a GET opens. */
   #standalone: Channel | undefined
   /** The last `list_changed` of each kind that was kept because nobody listened. */
-  readonly #unheard = new Map<string, Buffer>()
-  /** Connections opened by GET. */
-  readonly #gets = new Set<SseStream>()
+  #unheard: Map<string, Buffer> | undefined
+  /** Connections opened by GET; a new array whenever one comes or goes. */
+  #gets: readonly SseStream[] = NONE
   #connection: Connection | undefined
   #revision: string | undefined
   /** The id of the handshake, until it is answered. */
@@ -58,9 +58,9 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
   #closing: Promise<void> | undefined
   #onsettled: (() => void) | undefined
 
-  constructor (options: StreamSessionOptions) {
-    this.id = options.id
-    this.principal = options.principal
+  constructor (id: string, principal: string | undefined, options: StreamSessionOptions) {
+    this.id = id
+    this.principal = principal
     this.#options = options
   }
 
@@ -91,8 +91,9 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
 
   /** `list_changed` says nothing new to a client that has not come for the last one: a server that restarts a lot would fill the store. */
   #isOldNews (channel: Channel, { method, bytes }: Message): boolean {
-    if (channel.attached) this.#unheard.clear()
+    if (channel.attached) this.#unheard = undefined
     if (channel.attached || method?.endsWith('/list_changed') !== true) return false
+    this.#unheard ??= new Map()
     const known = this.#unheard.get(method)?.equals(bytes) === true
     this.#unheard.set(method, bytes)
     return known
@@ -147,7 +148,7 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
   listen (reply: FastifyReply): void {
     this.#checkStreams()
     const channel = this.#standaloneChannel()
-    this.#unheard.clear()
+    this.#unheard = undefined
     const sink = this.#newGetSink(channel)
     sink.open(reply)
     channel.attach(sink)
@@ -155,13 +156,12 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
   }
 
   #checkStreams (): void {
-    if (this.#gets.size >= this.#options.maxStreams) throw mcpError('MCP_ERR_STREAM_LIMIT', this.#options.maxStreams)
+    if (this.#gets.length >= this.#options.maxStreams) throw mcpError('MCP_ERR_STREAM_LIMIT', this.#options.maxStreams)
   }
 
   #newGetSink (channel: Channel): SseStream {
     const sink = this.newSink(channel)
-    this.#gets.add(sink)
-    sink.once('close', () => this.#gets.delete(sink))
+    this.#gets = [...this.#gets, sink]
     return sink
   }
 
@@ -174,6 +174,7 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
       onclose: () => {
         clearTimeout(timer)
         channel.detach(sink)
+        this.#gets = this.#gets.filter(other => other !== sink)
         this.lastSeen = Date.now()
       }
     })
@@ -226,7 +227,7 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
     // a reader that has stopped amid a replay would never let its stream finish
     const timer = setTimeout(() => { for (const sink of this.#gets) sink.destroy() }, FINISH_TIMEOUT).unref()
     await Promise.all([this.#connection?.close(), ...channels.map(channel => channel.finish())])
-    await Promise.all([...this.#gets].map(sink => sink.end()))
+    await Promise.all(this.#gets.map(sink => sink.end()))
     clearTimeout(timer)
     this.#forgetStreams()
   }

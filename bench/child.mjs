@@ -1,5 +1,9 @@
 // The server of the benchmarks: stdio MCP of both eras in as little as it takes, so that it is never the bottleneck.
-// `node child.mjs [legacy|modern]`; BENCH_CHILD_START=300 makes its start take so many milliseconds.
+// `node child.mjs [legacy|modern]`; BENCH_CHILD_START=300 makes its start take so many milliseconds. It blocks while it
+// reads, which takes half the processor time of an event loop: with a child for each session there are many of it. The
+// tool `slow` needs the loop, and BENCH_CHILD_LOOP=1.
+import { readSync, writeSync } from 'node:fs'
+
 const modern = process.argv[2] === 'modern'
 const META = 'io.modelcontextprotocol/'
 const SERVER = { name: 'bench', version: '1' }
@@ -11,14 +15,12 @@ const start = Number(process.env.BENCH_CHILD_START ?? 0)
 if (start > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, start)
 
 let out = ''
-const write = (text) => {
-  if (out === '') setImmediate(flush)
-  out += text + '\n'
-}
+const write = (text) => { out += text + '\n' }
 function flush () {
-  const text = out
+  if (out === '') return
+  const bytes = Buffer.from(out)
   out = ''
-  process.stdout.write(text)
+  for (let at = 0; at < bytes.length;) at += writeSync(1, bytes, at)
 }
 const result = (id, value) => write(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":{${COMPLETE}${JSON.stringify(value).slice(1)}}`)
 const text = (id, value) => result(id, { content: [{ type: 'text', text: value }] })
@@ -38,7 +40,10 @@ const tools = {
   },
   // a result of so many bytes, or the length of an argument
   bytes: (id, { bytes, given }) => text(id, given === undefined ? blob(bytes) : String(given.length)),
-  slow: (id, { ms, text: said }) => setTimeout(() => text(id, said), ms),
+  slow: (id, { ms, text: said }) => setTimeout(() => {
+    if (out === '') setImmediate(flush)
+    text(id, said)
+  }, ms),
 }
 
 function receive (line) {
@@ -57,7 +62,7 @@ function receive (line) {
 
 // lines may be 10 MB: chunks are joined once
 let parts = []
-process.stdin.on('data', (chunk) => {
+function take (chunk) {
   let from = 0
   for (let at = chunk.indexOf(10); at !== -1; at = chunk.indexOf(10, from)) {
     parts.push(chunk.subarray(from, at))
@@ -65,6 +70,14 @@ process.stdin.on('data', (chunk) => {
     parts = []
     from = at + 1
   }
-  if (from < chunk.length) parts.push(chunk.subarray(from))
-})
-process.stdin.on('end', () => process.exit(0))
+  // the chunk is read into again
+  if (from < chunk.length) parts.push(Buffer.from(chunk.subarray(from)))
+  flush()
+}
+
+if (process.env.BENCH_CHILD_LOOP === '1') {
+  process.stdin.on('data', take).on('end', () => process.exit(0))
+} else {
+  const chunk = Buffer.allocUnsafe(65536)
+  for (let length = readSync(0, chunk); length > 0; length = readSync(0, chunk)) take(chunk.subarray(0, length))
+}

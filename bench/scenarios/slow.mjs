@@ -10,7 +10,7 @@ export const slow = {
   main: 'CPU ms/1,000',
   children: ({ calls = OPEN }) => ({ session: calls, call: calls, post: calls }),
   async run (launch, { calls: open = OPEN }) {
-    const target = await launch()
+    const target = await launch({ env: { BENCH_CHILD_LOOP: '1' } })
     const clients = []
     for (let n = 0; n < open; n++) clients.push(await openClient(target))
     // once for the code, once for the figures

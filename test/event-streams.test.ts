@@ -109,18 +109,32 @@ t.test('a hook that sets what no header may hold: an error, and the session has 
   await until(() => puppet.party.closed)
 })
 
-t.test('what an app logs of a stream that ends: the request, and no error', async (t) => {
+t.test('what an app logs of streams that end: the requests, and no error', async (t) => {
   const lines: Array<Record<string, unknown>> = []
-  const { app, url } = await start(t, () => {}, { logger: { stream: { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } } } })
+  const { app, puppet, url } = await start(t, () => {}, { logger: { stream: { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } } } })
   const left = await live(t, `${url}/sse`)
   await left.until('endpoint')
   left.leave()
   const stays = await live(t, `${url}/sse`)
   await stays.until('endpoint')
+  const session = await initialize(app)
+  lines.splice(0)
+  const asked = [1, 2].map(async (id) => {
+    const opened = live(t, `${url}/stream`, { method: 'POST', headers: session, body: call(id, 'x') })
+    await puppet.party.called(id)
+    void puppet.party.say('before', id)
+    return await opened
+  })
+  const [answered, cut] = await Promise.all(asked) as [Live, Live]
+  void puppet.party.answer(1)
+  t.equal(await answered.ended, 'whole')
+  cut.leave()
+  await cut.ended
   await app.close()
   t.equal(await stays.ended, 'whole')
   t.strictSame(lines.filter(({ level }) => Number(level) > 30), [])
-  t.equal(lines.filter(({ msg }) => msg === 'request completed').length, 1)
+  t.equal(lines.filter(({ msg }) => msg === 'request completed').length, 2)
+  t.strictSame(lines.filter(({ msg }) => !/^(incoming request|request completed)$/.test(String(msg))), [])
 })
 
 t.test('over HTTP/2', async (t) => {

@@ -23,6 +23,17 @@ export class SseBody extends Readable implements Carrier {
     this.push(null)
   }
 
+  /** Fastify joins the payload to the response at last: when it is still this body, the events need it no longer. */
+  override pipe<T extends NodeJS.WritableStream> (target: T, options?: { end?: boolean }): T {
+    // with trailers Fastify ends the response itself
+    if (target as unknown !== this.events.response || options?.end === false) return super.pipe(target, options)
+    this.events.carriedBy(target as unknown as Carrier)
+    // who watches it sees the end of a body without bytes
+    this.push(null)
+    this.resume()
+    return target
+  }
+
   override _read (): void {
     // somebody reads it: so it is what the events go through
     if (this.events.carrier === undefined) this.events.carriedBy(this)
@@ -38,7 +49,7 @@ export class SseBody extends Readable implements Carrier {
 
 /**
  * The last `onSend` hook of a route whose event streams stay open. When those of the app have left the payload as it was,
- * its events go straight to the response: what a body and its pipe keep is three times what the stream itself does.
+ * Fastify is done with it here: the watchers that it would add keep more than the stream itself does.
  */
 export const writeDirectly: onSendHookHandler = (_request, reply, payload, done) => {
   if (!(payload instanceof SseBody)) {

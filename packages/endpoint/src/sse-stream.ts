@@ -54,6 +54,7 @@ export class SseStream implements Ticking {
     options.ticker.add(this)
   }
 
+  get response (): FastifyReply['raw'] | undefined { return this.#response }
   get carrier (): Carrier | undefined { return this.#carrier }
 
   /** Starts the response. Headers leave with the first bytes, so there must be some: a comment, unless an event follows at once. */

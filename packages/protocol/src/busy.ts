@@ -11,7 +11,7 @@ const RENEW_AFTER = 1024
  * Entries that are removed while it is iterated may still be seen: iterate a copy.
  */
 export class BusyMap<K, V> {
-  #only: readonly [K, V] | undefined
+  #only: [K, V] | undefined
   /** From the second entry on. */
   #map: Map<K, V> | undefined
   #removals = 0
@@ -54,14 +54,16 @@ export class BusyMap<K, V> {
     this.#map = this.#only = undefined
   }
 
-  keys (): IterableIterator<K> { return this.#entries.keys() }
+  keys (): IterableIterator<K> {
+    return this.#map?.keys() ?? (this.#only === undefined ? [] : [this.#only[0]]).values()
+  }
 
-  values (): IterableIterator<V> { return this.#entries.values() }
+  values (): IterableIterator<V> {
+    return this.#map?.values() ?? (this.#only === undefined ? [] : [this.#only[1]]).values()
+  }
 
-  [Symbol.iterator] (): IterableIterator<[K, V]> { return this.#entries[Symbol.iterator]() }
-
-  get #entries (): Map<K, V> {
-    return this.#map ?? new Map(this.#only === undefined ? [] : [this.#only])
+  [Symbol.iterator] (): IterableIterator<[K, V]> {
+    return this.#map?.entries() ?? (this.#only === undefined ? [] : [this.#only]).values()
   }
 
   #renew (map: Map<K, V>): void {

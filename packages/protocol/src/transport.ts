@@ -43,9 +43,9 @@ export interface ConnectContext {
   readonly answers?: boolean | undefined
 }
 
-/** What answers a party: closing it releases what was held for that party alone. */
+/** What answers a party: closing it releases what was held for that party alone; a promise where that takes time. */
 export interface Connection {
-  close: () => Promise<void>
+  close: () => void | Promise<void>
 }
 
 /**

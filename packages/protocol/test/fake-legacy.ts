@@ -103,7 +103,7 @@ export class FakeClient {
   constructor (connect: Connect, principal?: string) {
     this.#transport = { send: (message, options) => { this.got.push({ message, options }) }, close: () => {} }
     const connection = connect(this.#transport, { id: 'c', principal, request: undefined, log: silent })
-    this.close = () => connection.close()
+    this.close = async () => { await connection.close() }
   }
 
   /** Bytes as they are. */

@@ -44,11 +44,11 @@ export class ModernRouter implements Connection {
     transport.onmessage = message => this.#receive(message)
   }
 
-  async close (): Promise<void> {
+  close (): void | Promise<void> {
     this.#onmessage = undefined
     this.#transport.onmessage = undefined
     this.#calls?.close()
-    await this.#shared?.close()
+    return this.#shared?.close()
   }
 
   get #leasedCalls (): LeasedCalls {

@@ -84,10 +84,9 @@ export class Mux {
     this.#principal ??= { name: context.principal }
     if (this.#principal.name !== context.principal) this.#hub.mixed = true
     transport.onmessage = message => this.#receive(peer, message)
-    const hear = (): void => { for (const message of this.#hub.early.splice(0)) fromServer(this.#hub, message) }
     // on the stream of the client's first message, which comes in this turn: there it would be if the child had not been early
-    if (this.#hub.spare) queueMicrotask(hear)
-    else hear()
+    if (this.#hub.spare) queueMicrotask(() => this.#hearEarly())
+    else if (this.#hub.early.length > 0) this.#hearEarly()
     return { close: () => this.#detach(peer) }
   }
 
@@ -129,7 +128,7 @@ export class Mux {
     hub.forget(peer)
     peer.transport.onmessage = undefined
     for (const [other, message] of this.#takeWaiting()) if (other !== peer) this.#wait(other, message)
-    for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
+    if (peer.calls.size > 0) for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
     for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, CLIENT_HAS_LEFT))
     hub.listens.drop(peer)
     for (const uri of hub.subscriptions.drop(peer)) hub.own.tell('resources/unsubscribe', JSON.stringify({ uri }))
@@ -166,15 +165,19 @@ export class Mux {
     this.#options.onended()
   }
 
-  async #detach (peer: Peer): Promise<void> {
+  #hearEarly (): void {
+    for (const message of this.#hub.early.splice(0)) fromServer(this.#hub, message)
+  }
+
+  #detach (peer: Peer): void | Promise<void> {
     if (!this.#hub.peers.has(peer)) return
-    if (this.#hub.exclusive) {
-      this.#hub.peers.delete(peer)
-      peer.transport.onmessage = undefined
-      await this.close()
-    } else {
+    if (!this.#hub.exclusive) {
       this.release(peer)
+      return
     }
+    this.#hub.peers.delete(peer)
+    peer.transport.onmessage = undefined
+    return this.close()
   }
 
   #ready (again: boolean): void {

@@ -30,11 +30,11 @@ export class WaitingClient implements Connection {
     this.#wait()
   }
 
-  async close (): Promise<void> {
+  close (): void | Promise<void> {
     this.#closed = true
     this.#context = undefined
     this.#transport.onmessage = undefined
-    await this.#connection?.close()
+    return this.#connection?.close()
   }
 
   #wait (): void {
@@ -62,7 +62,7 @@ export class WaitingClient implements Connection {
       return this.#room.place(transport, context, message, era)
     } catch (error) {
       transport.onmessage = message => refuse(transport, message, error as CodedError)
-      return { close: async () => {} }
+      return { close: () => {} }
     }
   }
 

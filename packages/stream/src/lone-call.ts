@@ -90,7 +90,7 @@ export class LoneCall implements Transport, Closing, ExchangeOwner {
   }
 
   #release (connection: Connection): void {
-    connection.close().catch((err: unknown) => this.#options.log.error({ err }, 'connection did not end cleanly'))
+    connection.close()?.catch((err: unknown) => this.#options.log.error({ err }, 'connection did not end cleanly'))
   }
 }
 

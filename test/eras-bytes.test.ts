@@ -35,7 +35,7 @@ for (const { name, command } of CHILDREN) {
       const body = await (await rawPost(t, url))(call, '7')
       t.ok(body.includes(AS_WRITTEN), body)
     })
-    await t.test('a legacy client over SSE', { timeout: 10_000 }, async (t) => {
+    await t.test('a legacy client over SSE', { timeout: 60_000 }, async (t) => {
       const body = await (await openRawSse(t, url))(call, '7')
       t.ok(body.includes(AS_WRITTEN), body)
     })

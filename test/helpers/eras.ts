@@ -144,7 +144,7 @@ export async function lookAtAll (t: Test, features: ReadonlyMap<string, Feature>
       await t.test(pair.title, async (t) => {
         const client = await pair.open(t, options)
         t.equal(eraOf(client), pair.client, 'the era that the client speaks')
-        for (const [name, look] of features) await t.test(name, { timeout: 10_000 }, async t => await look(t, client, pair))
+        for (const [name, look] of features) await t.test(name, { timeout: 60_000 }, async t => await look(t, client, pair))
       })
     }
   }

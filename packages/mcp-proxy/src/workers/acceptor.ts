@@ -52,8 +52,12 @@ export class Acceptor {
     socket.resume()
   }
 
+  /** Gives away what has said something; nothing more is to come. */
   close (): void {
-    for (const socket of [...this.#waiting.keys()]) socket.destroy()
+    for (const [socket, { head }] of [...this.#waiting]) {
+      if (head.length === 0) socket.destroy()
+      else this.#release(socket)
+    }
   }
 
   #read (socket: Socket, chunk: Buffer): void {

@@ -1,5 +1,6 @@
 import { rmdirSync, rmSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { settleConnections } from '@mcp-proxy/endpoint'
 import Fastify from 'fastify'
 import { appOptions } from '../cli/app-options.js'
 import { endingOf, onSignals } from '../cli/ending.js'
@@ -24,6 +25,8 @@ const MARGIN = 1000
 interface Started {
   readonly adopt: (socket: Socket, head: Buffer) => void
   readonly stop: (reason: string) => void
+  /** No connection comes any more. */
+  readonly end: () => void
   /** The primary is gone: nobody will ask it to stop, or it does not wait any more. */
   readonly orphaned: () => void
 }
@@ -44,6 +47,12 @@ function hear (message: ToWorker, socket: Socket | undefined): void {
     case 'stop':
       started?.stop(message.reason)
       return
+    case 'end':
+      started?.end()
+      return
+    case 'beat':
+      tell({ type: 'beat' })
+      return
     case 'connection':
       // it may have been closed on its way
       if (socket !== undefined) started?.adopt(socket, Buffer.from(message.head, 'latin1'))
@@ -59,6 +68,13 @@ function begin ({ number, count, directory, settings, target, address, replaces 
   const forwarder = new Forwarder({ directory, count, number, log })
   const service = serviceOf(target, settings, { newSessionId: () => newSessionId(number), stateTag: stateTag(number), preHandler: forwarder.retry })
   let door: Door
+  let end = (): void => {}
+  const ended = new Promise<void>((resolve) => { end = resolve })
+  // the primary may have some on their way here; they are answered as long as this process is there
+  const lastConnections = async (): Promise<void> => {
+    tell({ type: 'closed' })
+    if (process.connected) await ended
+  }
   const app = Fastify({
     ...appOptions(log, settings),
     serverFactory: (handler, { keepAliveTimeout, requestTimeout }) => {
@@ -70,6 +86,10 @@ function begin ({ number, count, directory, settings, target, address, replaces 
     log,
     close: async () => {
       await app.close()
+      await lastConnections()
+      // again where the last ones have asked for something
+      do await settleConnections(app, 0)
+      while (await door.drain(MARGIN))
       if (!process.connected) removeTraces(directory, number)
     },
     tell: (error, code) => {
@@ -83,7 +103,7 @@ function begin ({ number, count, directory, settings, target, address, replaces 
     try {
       await service.register(app)
       // in a scope of its own, the last one: hooks of the app itself come before those of the endpoints, which end what is open
-      await app.register(async (scope) => { scope.addHook('preClose', () => door.drain((settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + MARGIN)) })
+      await app.register(async (scope) => { scope.addHook('preClose', async () => { await door.drain((settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + MARGIN) }) })
       await app.ready()
       const path = privateSocket(directory, number)
       // the one that this one replaces has left it behind
@@ -107,7 +127,9 @@ function begin ({ number, count, directory, settings, target, address, replaces 
       // terminals signal all processes: it may have begun already
       if (!ending.ended) ending.stop(reason)
     },
+    end,
     orphaned: () => {
+      end()
       if (ending.ended) process.exit(EXIT.unexpected)
       ending.stop('primary ended')
     },

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
+import { setImmediate as turn } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { appOptions } from '../cli/app-options.js'
 import { openLog } from '../cli/log.js'
@@ -42,8 +43,13 @@ export async function servePrimary (settings: Settings, target: Target): Promise
   const close = async (): Promise<void> => {
     // answers that open calls wait for are let in until all are done
     await crew.stop(reason)
+    // connections that are there already are accepted in one turn of the event loop, and read in the next
+    await turn()
+    await turn()
+    const closed = app.close()
     acceptor.close()
-    await app.close()
+    await crew.end()
+    await closed
   }
   const ending = endingOf({ log, close })
   const stop = (why: string): void => {

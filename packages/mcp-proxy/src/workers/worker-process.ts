@@ -2,14 +2,20 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Fresh } from './acceptor.js'
 import type { FromWorker, StartMessage, ToWorker } from './messages.js'
+import { Pulse, type PulseOptions } from './pulse.js'
 
 const PROGRAM = fileURLToPath(new URL('main.js', import.meta.url))
 
 export interface WorkerEvents {
-  readonly onmessage: (message: FromWorker) => void
+  readonly onmessage: (message: Exclude<FromWorker, { type: 'beat' }>) => void
+  /** It does not come back to its event loop. Called once. @param silence milliseconds */
+  readonly onlost: (silence: number) => void
   /** Called once. @param undelivered connections that another worker can have */
   readonly onexit: (code: number | null, signal: string | null, undelivered: readonly Fresh[]) => void
 }
+
+/** How often a worker is asked whether it is there, and how often in vain. */
+export type Beat = Pick<PulseOptions, 'interval' | 'misses'>
 
 /** A worker as the primary sees it. */
 export class WorkerProcess {
@@ -17,12 +23,16 @@ export class WorkerProcess {
   readonly since: number = Date.now()
   /** It takes connections. */
   serving = false
+  /** Nothing is open there any more. */
+  closed = false
   readonly #child: ChildProcess
   /** Node sends one socket at a time, and loses those that it still has when the worker dies. */
   readonly #queue: Fresh[] = []
   #sending: Fresh | undefined
+  #ending = false
+  readonly #pulse: Pulse
 
-  constructor (start: StartMessage, { onmessage, onexit }: WorkerEvents) {
+  constructor (start: StartMessage, { onmessage, onlost, onexit }: WorkerEvents, beat: Beat = {}) {
     // what it needs to know is not in its arguments, which everybody can see
     this.#child = fork(PROGRAM, [], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -34,10 +44,16 @@ export class WorkerProcess {
       if (ended) return
       ended = true
       this.serving = false
+      this.closed = true
+      this.#pulse.stop()
       this.#sending?.socket.destroy()
       onexit(code, signal, this.#queue.splice(0))
     }
-    this.#child.on('message', message => onmessage(message as FromWorker))
+    this.#child.on('message', (message: FromWorker) => {
+      this.#pulse.heard()
+      if (message.type !== 'beat') onmessage(message)
+    })
+    this.#pulse = new Pulse({ ...beat, ask: () => this.#send({ type: 'beat' }), onlost })
     // not 'exit', which may come before its last message
     this.#child.once('close', end)
     // it could not be started: nothing else will tell
@@ -60,6 +76,14 @@ export class WorkerProcess {
     this.#send({ type: 'stop', reason })
   }
 
+  /** Lets one that has closed end when it has the connections that wait for it. */
+  end (): void {
+    if (this.#ending) return
+    this.#ending = true
+    this.serving = false
+    if (this.#sending === undefined) this.#send({ type: 'end' })
+  }
+
   kill (): void {
     this.#child.kill('SIGKILL')
   }
@@ -67,7 +91,10 @@ export class WorkerProcess {
   #next (): void {
     // what is left is for others when it has ended
     this.#sending = this.#child.connected ? this.#queue.shift() : undefined
-    if (this.#sending === undefined) return
+    if (this.#sending === undefined) {
+      if (this.#ending) this.#send({ type: 'end' })
+      return
+    }
     const { socket, head } = this.#sending
     const message: ToWorker = { type: 'connection', head: head.toString('latin1') }
     this.#child.send(message, socket, {}, (error) => {

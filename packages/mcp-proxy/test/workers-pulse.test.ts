@@ -58,7 +58,7 @@ t.test('a worker that was stopped is ended, and another one follows; the others 
   const lines: Array<Record<string, unknown>> = []
   const log = pino({}, { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
   const crew = new Crew({
-    start: { count: 2, directory, settings: { isolation: 'shared' }, target: { command: ['env', '-i', process.execPath, CHILD] } },
+    start: { count: 2, settings: { isolation: 'shared' }, target: { command: ['env', '-i', process.execPath, CHILD] } },
     patience: 10_000,
     log,
     beat: { interval: 100, misses: 30 },
@@ -68,7 +68,7 @@ t.test('a worker that was stopped is ended, and another one follows; the others 
     await crew.end()
     await rm(directory, { recursive: true })
   })
-  t.match(await crew.start('http://127.0.0.1:1'), { banner: /ready/ })
+  t.match(await crew.start('http://127.0.0.1:1', directory), { banner: /ready/ })
   const ready = (): unknown[] => lines.filter(({ msg }) => msg === 'worker is ready').map(({ worker }) => worker)
   const before = lines.find(({ msg, worker }) => msg === 'worker is ready' && worker === 2)?.['workerPid']
   process.kill(Number(before), 'SIGSTOP')

@@ -19,8 +19,8 @@ const HEALTHY = 60_000
 export type Outcome = { readonly banner: string } | { readonly failure: Error, readonly code: number }
 
 export interface CrewOptions {
-  /** What all are told, but for their numbers. */
-  readonly start: Omit<StartMessage, 'type' | 'number' | 'address' | 'replaces'>
+  /** What all are told, but for where they are and their numbers. */
+  readonly start: Omit<StartMessage, 'type' | 'number' | 'address' | 'directory' | 'replaces'>
   /** Milliseconds that they may take to end before they are killed. */
   readonly patience: number
   readonly log: FastifyBaseLogger
@@ -40,6 +40,7 @@ export class Crew {
   /** Settles `start`. */
   #onstart: ((outcome: Outcome) => void) | undefined
   #address = ''
+  #directory = ''
   #turn = 0
   #closing = false
   /** While it waits for workers that end: looks whether it still has to. */
@@ -53,9 +54,11 @@ export class Crew {
   /**
    * Resolves when all work, or one of them cannot.
    * @param address where people reach the proxy
+   * @param directory where they have their private sockets
    */
-  async start (address: string): Promise<Outcome> {
+  async start (address: string, directory: string): Promise<Outcome> {
     this.#address = address
+    this.#directory = directory
     return await new Promise((resolve) => {
       this.#onstart = resolve
       for (let number = 1; number <= this.#options.start.count; number++) this.#begin(number, false)
@@ -101,7 +104,7 @@ export class Crew {
   }
 
   #begin (number: number, replaces: boolean): void {
-    const worker = new WorkerProcess({ ...this.#options.start, type: 'start', number, address: this.#address, replaces }, {
+    const worker = new WorkerProcess({ ...this.#options.start, type: 'start', number, address: this.#address, directory: this.#directory, replaces }, {
       onmessage: message => this.#hear(number, worker, message),
       onlost: silence => this.#lost(number, worker, silence),
       onexit: (code, signal, undelivered) => this.#ended(number, worker, { code, signal }, undelivered),

@@ -1,4 +1,4 @@
-import { rmdirSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { settleConnections } from '@mcp-proxy/endpoint'
 import Fastify from 'fastify'
@@ -11,6 +11,7 @@ import { openLog } from '../cli/log.js'
 import { serviceOf } from '../cli/service.js'
 import { Door } from './door.js'
 import { Forwarder } from './forwarder.js'
+import { removeTraces } from './private-directory.js'
 import { privateSocket } from './private-socket.js'
 import { newSessionId, stateTag } from './tags.js'
 import type { FromWorker, StartMessage, ToWorker } from './messages.js'
@@ -32,12 +33,17 @@ interface Started {
 }
 
 keepGarbageYoung()
+const [,, directory = '', number = ''] = process.argv
+const primary = process.ppid
+process.once('exit', () => { if (!process.connected || process.ppid !== primary) removeTraces(directory, Number(number)) })
 let started: Started | undefined
 process.on('message', (message, socket) => hear(message as ToWorker, socket as Socket | undefined))
 process.on('disconnect', () => {
   if (started === undefined) process.exit(EXIT.unexpected)
   started.orphaned()
 })
+// it may have been killed while this one loaded
+if (!process.connected) process.exit(EXIT.unexpected)
 
 function hear (message: ToWorker, socket: Socket | undefined): void {
   switch (message.type) {
@@ -60,7 +66,8 @@ function hear (message: ToWorker, socket: Socket | undefined): void {
 }
 
 function tell (message: FromWorker): void {
-  if (process.connected) process.send?.(message)
+  // a primary that was killed is told nothing: that it is gone shows soon, and is no reason to drop calls
+  if (process.connected) process.send?.(message, undefined, {}, () => {})
 }
 
 function begin ({ number, count, directory, settings, target, address, replaces }: StartMessage): Started {
@@ -90,7 +97,6 @@ function begin ({ number, count, directory, settings, target, address, replaces 
       // again where the last ones have asked for something
       do await settleConnections(app, 0)
       while (await door.drain(MARGIN))
-      if (!process.connected) removeTraces(directory, number)
     },
     tell: (error, code) => {
       if (replaces) log.error({ err: error }, 'worker cannot begin')
@@ -133,15 +139,5 @@ function begin ({ number, count, directory, settings, target, address, replaces 
       if (ending.ended) process.exit(EXIT.unexpected)
       ending.stop('primary ended')
     },
-  }
-}
-
-/** The primary would have done it. The last of its workers takes the directory away. */
-function removeTraces (directory: string, number: number): void {
-  try {
-    rmSync(privateSocket(directory, number), { force: true })
-    rmdirSync(directory)
-  } catch {
-    // others are still there
   }
 }

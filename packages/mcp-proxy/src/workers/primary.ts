@@ -14,7 +14,7 @@ import type { Target } from '../cli/service.js'
 import type { Settings } from '../settings.js'
 import { Acceptor } from './acceptor.js'
 import { Crew } from './crew.js'
-import { makePrivateDirectory, removePrivateDirectory } from './private-socket.js'
+import { makePrivateDirectory, removePrivateDirectory, removeStaleDirectories } from './private-directory.js'
 
 const DEFAULT_CLOSE_GRACE = 5000
 const DEFAULT_STOP_TIMEOUT = 2000
@@ -29,10 +29,8 @@ const MARGIN = 5000
 export async function servePrimary (settings: Settings, target: Target): Promise<void> {
   const { port = DEFAULT_PORT, host = DEFAULT_HOST, workers: count = 1 } = settings
   const log = openLog(settings)
-  const directory = makePrivateDirectory()
-  process.once('exit', () => removePrivateDirectory(directory))
   const crew = new Crew({
-    start: { count, directory, target, settings: { ...settings, 'state-key': settings['state-key'] ?? randomBytes(32).toString('base64url') } },
+    start: { count, target, settings: { ...settings, 'state-key': settings['state-key'] ?? randomBytes(32).toString('base64url') } },
     patience: (settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + 3 * (settings['stop-timeout'] ?? DEFAULT_STOP_TIMEOUT) + MARGIN,
     log,
   })
@@ -66,7 +64,11 @@ export async function servePrimary (settings: Settings, target: Target): Promise
   }
   const address = await app.listen({ port, host }).catch((error: unknown) => ending.failed(error, EXIT.listen))
   if (typeof address !== 'string' || ending.ended) return
-  const outcome = await crew.start(address)
+  // not before there is something to start: who is killed in between leaves it behind
+  const directory = makePrivateDirectory()
+  process.once('exit', () => removePrivateDirectory(directory))
+  const outcome = await crew.start(address, directory)
+  removeStaleDirectories().catch((err: unknown) => log.debug({ err }, 'could not look for directories that others have left behind'))
   if ('banner' in outcome) process.stdout.write(outcome.banner)
   else await ending.failed(outcome.failure, outcome.code)
 }

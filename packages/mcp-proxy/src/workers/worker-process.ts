@@ -33,8 +33,8 @@ export class WorkerProcess {
   readonly #pulse: Pulse
 
   constructor (start: StartMessage, { onmessage, onlost, onexit }: WorkerEvents, beat: Beat = {}) {
-    // what it needs to know is not in its arguments, which everybody can see
-    this.#child = fork(PROGRAM, [], {
+    // what else it needs to know is not in its arguments, which everybody can see; these it needs where nothing is told any more
+    this.#child = fork(PROGRAM, [start.directory, String(start.number)], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       // a port to debug at is the primary's: only one process can have it
       execArgv: process.execArgv.filter(argument => !argument.startsWith('--inspect')),

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -44,6 +45,27 @@ t.test('a worker that is killed takes its sessions along; the others go on, and 
   const again = await openAll(t, url)
   t.equal(await again.get(2)?.client.text('echo', { text: 'back' }), 'back')
   for (const number of [1, 3]) t.equal(await all.get(number)?.client.text('echo', { text: 'still' }), 'still')
+})
+
+t.test('connections that are on their way to a worker when it is killed are ended, or another one gets them', async (t) => {
+  const { url, workers } = await serveWorkers(t, ['--isolation', 'shared', ...COMMAND])
+  const stop = new AbortController()
+  const asking = Array.from({ length: 30 }, async () => {
+    while (!stop.signal.aborted) {
+      const client = new Plug(t, url)
+      client.socket.write('GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n')
+      await Promise.race([once(client.socket, 'data'), once(client.socket, 'close')]).catch(() => {})
+      client.socket.destroy()
+    }
+  })
+  for (const number of [1, 2, 3]) {
+    const before = workers().get(number) ?? 0
+    process.kill(before, 'SIGKILL')
+    await until(() => workers().get(number) !== before)
+  }
+  stop.abort()
+  await Promise.all(asking)
+  t.equal(workers().size, 3)
 })
 
 t.test('a call that is passed on gets an error when its worker dies', async (t) => {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { isWholeHead, MAX_HEAD, workerOfHead } from './head.js'
+import { nativeHandle } from './native-handle.js'
 
 /** Connections at once whose first request has not been seen; the oldest makes way for one more. */
 const MAX_WAITING = 1000
@@ -71,7 +72,9 @@ export class Acceptor {
     const waiting = this.#forget(socket)
     if (waiting === undefined) return
     socket.removeAllListeners('data').removeAllListeners('end').removeAllListeners('close').pause()
-    stopReading(socket)
+    // a paused socket goes on reading until its buffer is full, and one that was sent to another process until that has
+    // answered: what comes then would be lost
+    nativeHandle(socket)?.readStop()
     this.#give({ socket, head: waiting.head }, workerOfHead(waiting.head))
   }
 
@@ -81,13 +84,4 @@ export class Acceptor {
     this.#waiting.delete(socket)
     return waiting
   }
-}
-
-/**
- * A paused socket goes on reading until its buffer is full, and one that was sent to another process until that has
- * answered: what comes then would be lost. Node has no public way to stop it.
- */
-function stopReading (socket: Socket): void {
-  const handle: unknown = '_handle' in socket ? socket._handle : undefined
-  if (typeof handle === 'object' && handle !== null && 'readStop' in handle && typeof handle.readStop === 'function') handle.readStop()
 }

@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Fresh } from './acceptor.js'
 import type { FromWorker, StartMessage, ToWorker } from './messages.js'
+import { nativeHandle, type NativeHandle } from './native-handle.js'
 import { Pulse, type PulseOptions } from './pulse.js'
 
 const PROGRAM = fileURLToPath(new URL('main.js', import.meta.url))
@@ -29,6 +30,9 @@ export class WorkerProcess {
   /** Node sends one socket at a time, and loses those that it still has when the worker dies. */
   readonly #queue: Fresh[] = []
   #sending: Fresh | undefined
+  /** Of the last one that was sent: Node closes it when the worker says that it has come, and never if it dies before. */
+  #sent: NativeHandle | undefined
+  #current: NativeHandle | undefined
   #ending = false
   readonly #pulse: Pulse
 
@@ -46,8 +50,8 @@ export class WorkerProcess {
       this.serving = false
       this.closed = true
       this.#pulse.stop()
-      this.#sending?.socket.destroy()
-      onexit(code, signal, this.#queue.splice(0))
+      this.#sent?.close()
+      onexit(code, signal, this.#undelivered())
     }
     this.#child.on('message', (message: FromWorker) => {
       this.#pulse.heard()
@@ -96,11 +100,21 @@ export class WorkerProcess {
       return
     }
     const { socket, head } = this.#sending
+    const handle = this.#current = nativeHandle(socket)
     const message: ToWorker = { type: 'connection', head: head.toString('latin1') }
     this.#child.send(message, socket, {}, (error) => {
       if (error !== null) socket.destroy()
+      this.#sent = handle
       this.#next()
     })
+  }
+
+  /** What Node has let go of was on its way, and may have come to something. */
+  #undelivered (): Fresh[] {
+    const waiting = this.#sending === undefined ? [] : [this.#sending]
+    if (waiting.some(({ socket }) => nativeHandle(socket) === undefined)) this.#current?.close()
+    this.#sending = undefined
+    return [...waiting, ...this.#queue.splice(0)].filter(({ socket }) => nativeHandle(socket) !== undefined)
   }
 
   #send (message: ToWorker): void {

@@ -23,6 +23,21 @@ for (const sdk of SESSION_SDKS) {
     t.equal(await client.text('echo', { text: 'on' }), 'on', 'the session goes on')
   })
 
+  t.test(`${sdk}: each time that a client has been away it is told of what has changed`, async (t) => {
+    const { url } = await startProxy(t)
+    const relay = await startRelay(t, url)
+    const [client, other] = await Promise.all([openClient(t, 'stream', relay.url, { sdk }), openClient(t, 'stream', url)])
+    const changes = (): number => client.wire.notified('notifications/tools/list_changed').length
+    await other.text('listChanged')
+    await client.wire.until(() => changes() === 1)
+    for (let away = 1; away <= 3; away++) {
+      relay.cut()
+      await other.text('listChanged')
+      relay.restore()
+      await client.wire.until(() => changes() === away + 1)
+    }
+  })
+
   t.test(`${sdk}: a terminated session is gone, and its child with it`, async (t) => {
     const { app, url } = await startProxy(t)
     const client = await openClient(t, 'stream', url, { sdk, capabilities: { roots: {} } })

@@ -1,10 +1,11 @@
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { CHILD, lean, type Teardown } from './helpers/app.js'
-import { isAlive } from './helpers/binary.js'
+import { isAlive, runBinary } from './helpers/binary.js'
 import { openClient, type OpenClient } from './helpers/clients.js'
 import { call } from './helpers/http.js'
 import { until } from './helpers/until.js'
@@ -44,6 +45,27 @@ t.test('a worker that is killed takes its sessions along; the others go on, and 
   const again = await openAll(t, url)
   t.equal(await again.get(2)?.client.text('echo', { text: 'back' }), 'back')
   for (const number of [1, 3]) t.equal(await all.get(number)?.client.text('echo', { text: 'still' }), 'still')
+})
+
+t.test('connections that are on their way to a worker when it is killed are ended, or another one gets them', async (t) => {
+  const { url, workers } = await serveWorkers(t, ['--isolation', 'shared', ...COMMAND])
+  const stop = new AbortController()
+  const asking = Array.from({ length: 30 }, async () => {
+    while (!stop.signal.aborted) {
+      const client = new Plug(t, url)
+      client.socket.write('GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n')
+      await Promise.race([once(client.socket, 'data'), once(client.socket, 'close')]).catch(() => {})
+      client.socket.destroy()
+    }
+  })
+  for (const number of [1, 2, 3]) {
+    const before = workers().get(number) ?? 0
+    process.kill(before, 'SIGKILL')
+    await until(() => workers().get(number) !== before)
+  }
+  stop.abort()
+  await Promise.all(asking)
+  t.equal(workers().size, 3)
 })
 
 t.test('a call that is passed on gets an error when its worker dies', async (t) => {
@@ -191,6 +213,34 @@ t.test('workers end by themselves when the process that started them was killed'
   running.process.kill('SIGKILL')
   await until(() => !processes.some(isAlive))
   t.same(readdirSync(directory), [])
+})
+
+for (const moment of [/Server listening/, /server started/, /worker is ready/]) {
+  t.test(`so they do when it was killed while they began, at "${moment.source}", and take its directory away`, async (t) => {
+    const directory = await mkdtemp(join(tmpdir(), 'mcp-proxy-test-'))
+    t.teardown(() => rm(directory, { recursive: true }))
+    const running = runBinary(t, ['--port', '0', '--workers', '3', ...COMMAND], { env: { TMPDIR: directory } })
+    await running.wrote(moment)
+    running.process.kill('SIGKILL')
+    // they share its stderr
+    await running.ended
+    t.same(readdirSync(directory), [])
+    t.notMatch(running.stderr(), /Error:/)
+  })
+}
+
+t.test('what is left of processes that were all killed is taken away at the next start', { skip: process.platform === 'win32' }, async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'mcp-proxy-test-'))
+  t.teardown(() => rm(directory, { recursive: true }))
+  const first = await serveWorkers(t, COMMAND, { env: { TMPDIR: directory } })
+  for (const pid of [...first.workers().values(), first.running.process.pid ?? 0]) process.kill(pid, 'SIGSTOP')
+  for (const pid of [...first.workers().values(), first.running.process.pid ?? 0]) process.kill(pid, 'SIGKILL')
+  await first.running.ended
+  const left = readdirSync(directory)
+  t.equal(left.length, 1)
+  await serveWorkers(t, COMMAND, { env: { TMPDIR: directory } })
+  await until(() => !readdirSync(directory).includes(left[0] ?? ''))
+  t.equal(readdirSync(directory).length, 1)
 })
 
 t.test('with --exit-with-parent the end of stdin ends all', async (t) => {

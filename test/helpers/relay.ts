@@ -11,7 +11,8 @@ export interface Relay {
   readonly restore: () => void
 }
 
-export async function startRelay (t: Teardown, target: string): Promise<Relay> {
+/** @param prepare has something said on each connection to the target before its client's own words */
+export async function startRelay (t: Teardown, target: string, prepare: (upstream: Socket) => Promise<void> = async () => {}): Promise<Relay> {
   const { port } = new URL(target)
   const sockets = new Set<Socket>()
   const held: Array<() => void> = []
@@ -27,7 +28,7 @@ export async function startRelay (t: Teardown, target: string): Promise<Relay> {
           upstream.destroy()
         })
       }
-      client.pipe(upstream).pipe(client)
+      void prepare(upstream).then(() => client.pipe(upstream).pipe(client))
     }
     if (holding) held.push(pass)
     else pass()

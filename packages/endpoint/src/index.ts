@@ -6,7 +6,7 @@ export {
 } from './options.js'
 export { principalOfRequest, type PrincipalOf } from './principal.js'
 export { rpcErrorHandler } from './error-handler.js'
-export { endSilentConnections } from './silent-connections.js'
+export { settleConnections, watchConnections } from './connections.js'
 export { EndpointScope, endpointPlugin, type Handlers } from './scope.js'
 export { closeGracefully, type Closing } from './closing.js'
 export { Sessions, type Session } from './sessions.js'

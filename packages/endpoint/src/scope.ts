@@ -1,12 +1,12 @@
 import fp from 'fastify-plugin'
 import { mcpError } from '@mcp-proxy/protocol'
 import type { FastifyInstance, FastifyPluginAsync, RouteHandlerMethod, RouteOptions } from 'fastify'
+import { watchConnections } from './connections.js'
 import { addCors, corsRules, hasCors } from './cors.js'
 import { rpcErrorHandler } from './error-handler.js'
 import { addGuards } from './guards.js'
 import { readEndpointOptions, type EndpointOptions, type EndpointSettings } from './options.js'
 import { originPolicy } from './origins.js'
-import { endSilentConnections } from './silent-connections.js'
 import { writeDirectly } from './sse-body.js'
 
 declare module 'fastify' {
@@ -61,7 +61,7 @@ export class EndpointScope {
     if (options.errorHandler !== false) fastify.setErrorHandler(typeof options.errorHandler === 'function' ? options.errorHandler : rpcErrorHandler(settings.bodyLimit))
     // before the guards, so that a browser can read why it was refused; and before authentication, which preflights lack
     if (options.cors !== false && !foreignCors) await addCors(fastify, allowsOrigin)
-    endSilentConnections(fastify)
+    watchConnections(fastify)
     addGuards(fastify, { allowedHosts: options.allowedHosts ?? [], allowsOrigin, foreignCors })
     if (!fastify.hasDecorator(GUARDS)) {
       fastify.addHook('onReady', async () => {

@@ -2,6 +2,7 @@ import { checkPath, connectInProcess, type CreateServerForRequest, type Endpoint
 import { mcpError, type Connect } from '@mcp-proxy/protocol'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import type { StdioBridgeOptions } from '@mcp-proxy/stdio-bridge'
+import { cutUnfinished } from './unfinished.js'
 import { readVerdict, type Verdict } from './verdict.js'
 
 /** Options of `startSSEServer` and `startHTTPStreamServer`; those of the endpoint apply too. */
@@ -61,6 +62,7 @@ export async function startServer<S extends InProcessServer> (given: StartServer
     const guarded = authenticate === undefined ? options : { ...options, authenticated: true, onRequest: [guard(authenticate), ...hooks] }
     if (onUnhandledRequest !== undefined) app.setNotFoundHandler(async (request, reply) => await onUnhandledRequest(request, reply))
     await register(app, { options: { ...guarded, connect }, path })
+    if (onUnhandledRequest === undefined) cutUnfinished(app, options.closeGrace)
     const address = await app.listen({ port, host })
     return { url: address + path, app, close: async () => { await app.close() } }
   } catch (error) {

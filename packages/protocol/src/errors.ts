@@ -40,6 +40,7 @@ const table = {
   MCP_ERR_EVENT_NOT_FOUND: [400, -32600, 'The stream of this Last-Event-ID cannot be resumed'],
   MCP_ERR_CLOSING: [503, -32000, 'The server is shutting down'],
   MCP_ERR_WORKER_LOST: [502, -32000, 'The process that had this session has ended before its answer: initialize again'],
+  MCP_ERR_WORKER_SILENT: [500, -32603, 'Worker %d has not answered for %d s'],
 
   // who may ask
   MCP_ERR_HOST: [403, -32600, 'Host %s is not allowed: name it in allowedHosts (--allowed-host)'],

@@ -1,5 +1,5 @@
 import { Message, mcpError } from '@mcp-proxy/protocol'
-import { EndpointScope, Sessions, SseStream, Ticker, accepts, checkPath, connectSource, endpointPlugin, withTraceContext, type EndpointOptions } from '@mcp-proxy/endpoint'
+import { EndpointScope, Sessions, SseStream, Ticker, accepts, checkPath, connectSource, endpointPlugin, settleConnections, withTraceContext, type EndpointOptions } from '@mcp-proxy/endpoint'
 import type { FastifyPluginAsync, RouteHandlerMethod } from 'fastify'
 import { SseSession } from './session.js'
 
@@ -59,6 +59,8 @@ const plugin: FastifyPluginAsync<McpSseOptions> = async (fastify, options) => {
     reply.code(202).type('text/plain').send('Accepted')
     session.receive(withTraceContext(request, message))
   }
+
+  fastify.addHook('preClose', () => settleConnections(fastify, scope.settings.closeGrace))
 
   scope.route(path, { GET: openStream })
   scope.route(messagesPath, { POST: postMessage })

@@ -1,5 +1,5 @@
 import { checkInteger, checkMilliseconds } from '@mcp-proxy/protocol'
-import { checkPath, EndpointScope, InMemoryEventStore, Sessions, Ticker, connectSource, endpointPlugin, type EndpointOptions, type EventStore } from '@mcp-proxy/endpoint'
+import { checkPath, EndpointScope, InMemoryEventStore, Sessions, Ticker, connectSource, endpointPlugin, settleConnections, type EndpointOptions, type EventStore } from '@mcp-proxy/endpoint'
 import type { FastifyPluginAsync } from 'fastify'
 import { dispatch } from './dispatch.js'
 import { modernHandler } from './modern-handler.js'
@@ -54,6 +54,7 @@ const plugin: FastifyPluginAsync<McpStreamOptions> = async (fastify, options) =>
       retryInterval: checkMilliseconds('retryInterval', options.retryInterval ?? DEFAULT_RETRY_INTERVAL),
     })
   fastify.addHook('preClose', async () => { await closed })
+  fastify.addHook('preClose', () => settleConnections(fastify, settings.closeGrace))
   const handlers = dispatch(legacy, modern.post)
   for (const item of paths) scope.route(item, handlers)
 }

@@ -201,6 +201,8 @@ export class StreamSession implements Session, Transport, ExchangeOwner {
       return
     }
     const channel = live ?? new Channel(found.streamId, store, this.#options.retryInterval)
+    // the client has come for the last change: the next one is news to it
+    if (channel === this.#standalone) this.#unheard = undefined
     const sink = this.#newGetSink(channel)
     sink.open(reply)
     channel.attach(sink, lastEventId)

@@ -34,10 +34,11 @@ export async function serve (settings: Settings, target: Target): Promise<void> 
       // whoever waits for it is told
       early.started.catch(() => {})
     }
-    const [{ default: Fastify }, { appOptions }, { serviceOf }] = await Promise.all([import('fastify'), import('./app-options.js'), import('./service.js')])
+    const [{ default: Fastify }, { appOptions }, { serviceOf }, { cutUnfinished }] = await Promise.all([import('fastify'), import('./app-options.js'), import('./service.js'), import('../unfinished.js')])
     service = serviceOf(target, settings, {}, early)
     app = Fastify(appOptions(log, settings))
     await service.register(app)
+    cutUnfinished(app, settings['close-grace'])
     await app.ready()
   } catch (error) {
     await failed(error, isUsage(error) ? EXIT.usage : EXIT.unexpected)

@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { mcpError } from '@mcp-proxy/protocol'
-import { endSilentConnections, rpcErrorHandler } from '@mcp-proxy/endpoint'
+import { DEFAULT_CLOSE_GRACE, rpcErrorHandler, settleConnections, watchConnections } from '@mcp-proxy/endpoint'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { SettingError, type Settings } from '../settings.js'
 import { parseConfig, readConfigFile } from './file.js'
@@ -36,7 +36,7 @@ const plugin: FastifyPluginAsync<McpServersOptions> = async (fastify, { file, se
   let tell: (reports: Promise<readonly ServerReport[]>) => void = () => {}
   fastify.decorate('mcpServers', { started: new Promise<readonly ServerReport[]>((resolve) => { tell = resolve }) })
   addRoutes(fastify, servers)
-  endSilentConnections(fastify)
+  watchConnections(fastify)
 
   let unwatch = (): void => {}
   fastify.addHook('onReady', async () => {
@@ -59,6 +59,7 @@ const plugin: FastifyPluginAsync<McpServersOptions> = async (fastify, { file, se
   fastify.addHook('preClose', async () => {
     unwatch()
     await servers.close()
+    await settleConnections(fastify, settings['close-grace'] ?? DEFAULT_CLOSE_GRACE)
   })
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { isWholeHead, MAX_HEAD, workerOfHead } from './head.js'
+import { nativeHandle } from './native-handle.js'
 
 /** Connections at once whose first request has not been seen; the oldest makes way for one more. */
 const MAX_WAITING = 1000
@@ -52,8 +53,12 @@ export class Acceptor {
     socket.resume()
   }
 
+  /** Gives away what has said something; nothing more is to come. */
   close (): void {
-    for (const socket of [...this.#waiting.keys()]) socket.destroy()
+    for (const [socket, { head }] of [...this.#waiting]) {
+      if (head.length === 0) socket.destroy()
+      else this.#release(socket)
+    }
   }
 
   #read (socket: Socket, chunk: Buffer): void {
@@ -67,7 +72,9 @@ export class Acceptor {
     const waiting = this.#forget(socket)
     if (waiting === undefined) return
     socket.removeAllListeners('data').removeAllListeners('end').removeAllListeners('close').pause()
-    stopReading(socket)
+    // a paused socket goes on reading until its buffer is full, and one that was sent to another process until that has
+    // answered: what comes then would be lost
+    nativeHandle(socket)?.readStop()
     this.#give({ socket, head: waiting.head }, workerOfHead(waiting.head))
   }
 
@@ -77,13 +84,4 @@ export class Acceptor {
     this.#waiting.delete(socket)
     return waiting
   }
-}
-
-/**
- * A paused socket goes on reading until its buffer is full, and one that was sent to another process until that has
- * answered: what comes then would be lost. Node has no public way to stop it.
- */
-function stopReading (socket: Socket): void {
-  const handle: unknown = '_handle' in socket ? socket._handle : undefined
-  if (typeof handle === 'object' && handle !== null && 'readStop' in handle && typeof handle.readStop === 'function') handle.readStop()
 }

@@ -1,8 +1,9 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Fresh } from './acceptor.js'
+import { mcpError } from '@mcp-proxy/protocol'
 import { EXIT } from '../cli/exit.js'
 import type { FromWorker, StartMessage } from './messages.js'
-import { WorkerProcess } from './worker-process.js'
+import { WorkerProcess, type Beat } from './worker-process.js'
 
 /** Connections that wait while no worker takes any. */
 const MAX_BACKLOG = 1000
@@ -18,11 +19,13 @@ const HEALTHY = 60_000
 export type Outcome = { readonly banner: string } | { readonly failure: Error, readonly code: number }
 
 export interface CrewOptions {
-  /** What all are told, but for their numbers. */
-  readonly start: Omit<StartMessage, 'type' | 'number' | 'address' | 'replaces'>
+  /** What all are told, but for where they are and their numbers. */
+  readonly start: Omit<StartMessage, 'type' | 'number' | 'address' | 'directory' | 'replaces'>
   /** Milliseconds that they may take to end before they are killed. */
   readonly patience: number
   readonly log: FastifyBaseLogger
+  /** How often workers are asked whether they are there. @default every 5 s; one that has not answered 6 times in a row is ended */
+  readonly beat?: Beat | undefined
 }
 
 /** The workers: as many as were asked for. One that dies is replaced. */
@@ -37,9 +40,12 @@ export class Crew {
   /** Settles `start`. */
   #onstart: ((outcome: Outcome) => void) | undefined
   #address = ''
+  #directory = ''
   #turn = 0
   #closing = false
-  #onempty: (() => void) | undefined
+  /** While it waits for workers that end: looks whether it still has to. */
+  #onchange: (() => void) | undefined
+  #patience: NodeJS.Timeout | undefined
 
   constructor (options: CrewOptions) {
     this.#options = options
@@ -48,9 +54,11 @@ export class Crew {
   /**
    * Resolves when all work, or one of them cannot.
    * @param address where people reach the proxy
+   * @param directory where they have their private sockets
    */
-  async start (address: string): Promise<Outcome> {
+  async start (address: string, directory: string): Promise<Outcome> {
     this.#address = address
+    this.#directory = directory
     return await new Promise((resolve) => {
       this.#onstart = resolve
       for (let number = 1; number <= this.#options.start.count; number++) this.#begin(number, false)
@@ -66,26 +74,41 @@ export class Crew {
     else this.#backlog.push(fresh)
   }
 
-  /** Lets all finish what is open. Resolves when they have ended. */
+  /** Lets all finish what is open. Resolves when nothing is: they still take connections, and refuse what comes. */
   async stop (reason: string): Promise<void> {
     this.#closing = true
     for (const timer of this.#timers) clearTimeout(timer)
     for (const { socket } of this.#backlog.splice(0)) socket.destroy()
-    if (this.#workers.size === 0) return
     for (const worker of this.#workers.values()) worker.stop(reason)
-    const timer = setTimeout(() => {
+    this.#patience = setTimeout(() => {
       this.#options.log.error({ workers: [...this.#workers.keys()] }, 'workers do not end, and are killed')
       for (const worker of this.#workers.values()) worker.kill()
     }, this.#options.patience)
-    await new Promise<void>((resolve) => { this.#onempty = resolve })
-    clearTimeout(timer)
+    await this.#until(() => [...this.#workers.values()].every(({ closed }) => closed))
+  }
+
+  /** Ends them, after the last connection that was given away. Resolves when they have ended. */
+  async end (): Promise<void> {
+    for (const worker of this.#workers.values()) worker.end()
+    await this.#until(() => this.#workers.size === 0)
+    clearTimeout(this.#patience)
+  }
+
+  /** Waits for something about the workers. */
+  async #until (holds: () => boolean): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#onchange = () => { if (holds()) resolve() }
+      this.#onchange()
+    })
+    this.#onchange = undefined
   }
 
   #begin (number: number, replaces: boolean): void {
-    const worker = new WorkerProcess({ ...this.#options.start, type: 'start', number, address: this.#address, replaces }, {
+    const worker = new WorkerProcess({ ...this.#options.start, type: 'start', number, address: this.#address, directory: this.#directory, replaces }, {
       onmessage: message => this.#hear(number, worker, message),
+      onlost: silence => this.#lost(number, worker, silence),
       onexit: (code, signal, undelivered) => this.#ended(number, worker, { code, signal }, undelivered),
-    })
+    }, this.#options.beat)
     this.#workers.set(number, worker)
   }
 
@@ -97,7 +120,7 @@ export class Crew {
     return free[this.#turn++ % free.length]
   }
 
-  #hear (number: number, worker: WorkerProcess, message: FromWorker): void {
+  #hear (number: number, worker: WorkerProcess, message: Exclude<FromWorker, { type: 'beat' }>): void {
     switch (message.type) {
       case 'serving':
         worker.serving = true
@@ -108,6 +131,12 @@ export class Crew {
         this.#banners.set(number, message.banner)
         if (this.#banners.size < this.#options.start.count) return
         this.#settle({ banner: message.banner })
+        return
+      case 'closed':
+        worker.closed = true
+        // one that was asked by somebody else to end, or cannot begin, leaves the others alone
+        if (!this.#closing) worker.end()
+        this.#onchange?.()
         return
       case 'failed':
         // later it is one that replaces another, whose own log line tells
@@ -121,11 +150,17 @@ export class Crew {
     this.#onstart = undefined
   }
 
+  /** Only SIGKILL ends a process that does not come back to its event loop, or was stopped. */
+  #lost (number: number, worker: WorkerProcess, silence: number): void {
+    this.#options.log.warn({ err: mcpError('MCP_ERR_WORKER_SILENT', number, Math.round(silence / 1000)), worker: number, workerPid: worker.pid }, 'worker does not answer; it is ended')
+    worker.kill()
+  }
+
   #ended (number: number, worker: WorkerProcess, how: { code: number | null, signal: string | null }, undelivered: readonly Fresh[]): void {
     this.#workers.delete(number)
     for (const fresh of undelivered) this.give(fresh, undefined)
     if (this.#closing) {
-      if (this.#workers.size === 0) this.#onempty?.()
+      this.#onchange?.()
       return
     }
     if (this.#onstart !== undefined) {

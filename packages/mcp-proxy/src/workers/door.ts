@@ -51,13 +51,16 @@ export class Door {
     })
   }
 
-  /** Resolves when all answers that have begun are out; what comes meanwhile is still served. @param patience milliseconds at most */
-  async drain (patience: number): Promise<void> {
-    this.server.closeIdleConnections()
-    if (this.#open.size === 0) return
-    await new Promise<void>((resolve) => {
-      this.#onidle = resolve
-      setTimeout(resolve, patience).unref()
+  /**
+   * Resolves when all answers that have begun are out; what comes meanwhile is still served.
+   * @param patience milliseconds at most
+   * @returns whether there were any, and all of them are out
+   */
+  async drain (patience: number): Promise<boolean> {
+    if (this.#open.size === 0) return false
+    return await new Promise((resolve) => {
+      this.#onidle = () => resolve(true)
+      setTimeout(resolve, patience, false).unref()
     })
   }
 

@@ -1,5 +1,6 @@
-import { rmdirSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { settleConnections } from '@mcp-proxy/endpoint'
 import Fastify from 'fastify'
 import { appOptions } from '../cli/app-options.js'
 import { endingOf, onSignals } from '../cli/ending.js'
@@ -10,6 +11,7 @@ import { openLog } from '../cli/log.js'
 import { serviceOf } from '../cli/service.js'
 import { Door } from './door.js'
 import { Forwarder } from './forwarder.js'
+import { removeTraces } from './private-directory.js'
 import { privateSocket } from './private-socket.js'
 import { newSessionId, stateTag } from './tags.js'
 import type { FromWorker, StartMessage, ToWorker } from './messages.js'
@@ -24,17 +26,24 @@ const MARGIN = 1000
 interface Started {
   readonly adopt: (socket: Socket, head: Buffer) => void
   readonly stop: (reason: string) => void
+  /** No connection comes any more. */
+  readonly end: () => void
   /** The primary is gone: nobody will ask it to stop, or it does not wait any more. */
   readonly orphaned: () => void
 }
 
 keepGarbageYoung()
+const [,, directory = '', number = ''] = process.argv
+const primary = process.ppid
+process.once('exit', () => { if (!process.connected || process.ppid !== primary) removeTraces(directory, Number(number)) })
 let started: Started | undefined
 process.on('message', (message, socket) => hear(message as ToWorker, socket as Socket | undefined))
 process.on('disconnect', () => {
   if (started === undefined) process.exit(EXIT.unexpected)
   started.orphaned()
 })
+// it may have been killed while this one loaded
+if (!process.connected) process.exit(EXIT.unexpected)
 
 function hear (message: ToWorker, socket: Socket | undefined): void {
   switch (message.type) {
@@ -44,6 +53,12 @@ function hear (message: ToWorker, socket: Socket | undefined): void {
     case 'stop':
       started?.stop(message.reason)
       return
+    case 'end':
+      started?.end()
+      return
+    case 'beat':
+      tell({ type: 'beat' })
+      return
     case 'connection':
       // it may have been closed on its way
       if (socket !== undefined) started?.adopt(socket, Buffer.from(message.head, 'latin1'))
@@ -51,7 +66,8 @@ function hear (message: ToWorker, socket: Socket | undefined): void {
 }
 
 function tell (message: FromWorker): void {
-  if (process.connected) process.send?.(message)
+  // a primary that was killed is told nothing: that it is gone shows soon, and is no reason to drop calls
+  if (process.connected) process.send?.(message, undefined, {}, () => {})
 }
 
 function begin ({ number, count, directory, settings, target, address, replaces }: StartMessage): Started {
@@ -59,6 +75,13 @@ function begin ({ number, count, directory, settings, target, address, replaces 
   const forwarder = new Forwarder({ directory, count, number, log })
   const service = serviceOf(target, settings, { newSessionId: () => newSessionId(number), stateTag: stateTag(number), preHandler: forwarder.retry })
   let door: Door
+  let end = (): void => {}
+  const ended = new Promise<void>((resolve) => { end = resolve })
+  // the primary may have some on their way here; they are answered as long as this process is there
+  const lastConnections = async (): Promise<void> => {
+    tell({ type: 'closed' })
+    if (process.connected) await ended
+  }
   const app = Fastify({
     ...appOptions(log, settings),
     serverFactory: (handler, { keepAliveTimeout, requestTimeout }) => {
@@ -70,7 +93,10 @@ function begin ({ number, count, directory, settings, target, address, replaces 
     log,
     close: async () => {
       await app.close()
-      if (!process.connected) removeTraces(directory, number)
+      await lastConnections()
+      // again where the last ones have asked for something
+      do await settleConnections(app, 0)
+      while (await door.drain(MARGIN))
     },
     tell: (error, code) => {
       if (replaces) log.error({ err: error }, 'worker cannot begin')
@@ -83,7 +109,7 @@ function begin ({ number, count, directory, settings, target, address, replaces 
     try {
       await service.register(app)
       // in a scope of its own, the last one: hooks of the app itself come before those of the endpoints, which end what is open
-      await app.register(async (scope) => { scope.addHook('preClose', () => door.drain((settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + MARGIN)) })
+      await app.register(async (scope) => { scope.addHook('preClose', async () => { await door.drain((settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + MARGIN) }) })
       await app.ready()
       const path = privateSocket(directory, number)
       // the one that this one replaces has left it behind
@@ -107,19 +133,11 @@ function begin ({ number, count, directory, settings, target, address, replaces 
       // terminals signal all processes: it may have begun already
       if (!ending.ended) ending.stop(reason)
     },
+    end,
     orphaned: () => {
+      end()
       if (ending.ended) process.exit(EXIT.unexpected)
       ending.stop('primary ended')
     },
-  }
-}
-
-/** The primary would have done it. The last of its workers takes the directory away. */
-function removeTraces (directory: string, number: number): void {
-  try {
-    rmSync(privateSocket(directory, number), { force: true })
-    rmdirSync(directory)
-  } catch {
-    // others are still there
   }
 }

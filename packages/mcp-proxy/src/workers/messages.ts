@@ -23,6 +23,10 @@ export type ToWorker =
   | StartMessage
   | { readonly type: 'connection', readonly head: string }
   | { readonly type: 'stop', readonly reason: string }
+  /** No connection comes any more: it may end. Only for one that has closed. */
+  | { readonly type: 'end' }
+  /** It is to say that it is there. */
+  | { readonly type: 'beat' }
 
 /** What a worker says. */
 export type FromWorker =
@@ -30,5 +34,9 @@ export type FromWorker =
   | { readonly type: 'serving' }
   /** It is known what runs, and what to tell people. */
   | { readonly type: 'started', readonly banner: string }
+  /** All that was open has ended, also its children. What still comes it refuses, and waits to be told that nothing does. */
+  | { readonly type: 'closed' }
+  /** It is there. */
+  | { readonly type: 'beat' }
   /** It ends, and why: in words for people, with the last lines of the command where there are some, and as an exit code. */
   | { readonly type: 'failed', readonly message: string, readonly stderr: readonly string[], readonly code: number }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
+import { setImmediate as turn } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { appOptions } from '../cli/app-options.js'
 import { openLog } from '../cli/log.js'
@@ -13,7 +14,7 @@ import type { Target } from '../cli/service.js'
 import type { Settings } from '../settings.js'
 import { Acceptor } from './acceptor.js'
 import { Crew } from './crew.js'
-import { makePrivateDirectory, removePrivateDirectory } from './private-socket.js'
+import { makePrivateDirectory, removePrivateDirectory, removeStaleDirectories } from './private-directory.js'
 
 const DEFAULT_CLOSE_GRACE = 5000
 const DEFAULT_STOP_TIMEOUT = 2000
@@ -28,10 +29,8 @@ const MARGIN = 5000
 export async function servePrimary (settings: Settings, target: Target): Promise<void> {
   const { port = DEFAULT_PORT, host = DEFAULT_HOST, workers: count = 1 } = settings
   const log = openLog(settings)
-  const directory = makePrivateDirectory()
-  process.once('exit', () => removePrivateDirectory(directory))
   const crew = new Crew({
-    start: { count, directory, target, settings: { ...settings, 'state-key': settings['state-key'] ?? randomBytes(32).toString('base64url') } },
+    start: { count, target, settings: { ...settings, 'state-key': settings['state-key'] ?? randomBytes(32).toString('base64url') } },
     patience: (settings['close-grace'] ?? DEFAULT_CLOSE_GRACE) + 3 * (settings['stop-timeout'] ?? DEFAULT_STOP_TIMEOUT) + MARGIN,
     log,
   })
@@ -42,8 +41,13 @@ export async function servePrimary (settings: Settings, target: Target): Promise
   const close = async (): Promise<void> => {
     // answers that open calls wait for are let in until all are done
     await crew.stop(reason)
+    // connections that are there already are accepted in one turn of the event loop, and read in the next
+    await turn()
+    await turn()
+    const closed = app.close()
     acceptor.close()
-    await app.close()
+    await crew.end()
+    await closed
   }
   const ending = endingOf({ log, close })
   const stop = (why: string): void => {
@@ -60,7 +64,11 @@ export async function servePrimary (settings: Settings, target: Target): Promise
   }
   const address = await app.listen({ port, host }).catch((error: unknown) => ending.failed(error, EXIT.listen))
   if (typeof address !== 'string' || ending.ended) return
-  const outcome = await crew.start(address)
+  // not before there is something to start: who is killed in between leaves it behind
+  const directory = makePrivateDirectory()
+  process.once('exit', () => removePrivateDirectory(directory))
+  const outcome = await crew.start(address, directory)
+  removeStaleDirectories().catch((err: unknown) => log.debug({ err }, 'could not look for directories that others have left behind'))
   if ('banner' in outcome) process.stdout.write(outcome.banner)
   else await ending.failed(outcome.failure, outcome.code)
 }

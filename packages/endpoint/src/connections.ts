@@ -1,0 +1,113 @@
+import { ServerResponse } from 'node:http'
+import { setImmediate as turn } from 'node:timers/promises'
+import { BusySet } from '@mcp-proxy/protocol'
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+
+const watched = new WeakMap<object, Connections>()
+/** Milliseconds that a connection which comes while the app closes has to say something. */
+const PATIENCE = 500
+/** Milliseconds that the last requests and answers get beyond the grace. */
+const LAST_WORDS = 1000
+
+/** The connections of a server. When its app closes, each is told so with its last answer, and none is ended that a request has come over. */
+class Connections {
+  readonly #server: FastifyInstance['server']
+  readonly #open = new BusySet<Socket>()
+  #accepted = 0
+  /** `performance.now()` of when the app began to close. */
+  #closingSince: number | undefined
+
+  constructor (server: FastifyInstance['server']) {
+    this.#server = server
+    server.on('connection', this.#keep)
+    // of TLS, where the connection below has said hello
+    server.on('secureConnection', this.#keep)
+  }
+
+  /** Nothing is kept open from now on. */
+  announceEnd (): void {
+    if (this.#closingSince !== undefined) return
+    this.#closingSince = performance.now()
+    for (const socket of [...this.#open]) {
+      endIfSilent(socket)
+      const response = openResponse(socket)
+      // Fastify says it to those who come now: whoever is answered first is not to send more
+      if (response !== undefined) response.shouldKeepAlive = false
+    }
+    this.#server.prependListener('request', (_request, response) => { response.shouldKeepAlive = false })
+  }
+
+  /**
+   * Resolves when all that has been sent to this process is read, and all that has been said is sent. Node ends connections
+   * as idle that have a request in a buffer of the system's, or half of an answer in one of its own.
+   * @param grace milliseconds that readers have since the app began to close
+   */
+  async settle (grace: number): Promise<void> {
+    const now = performance.now()
+    const over = Math.max(now, (this.#closingSince ?? now) + grace) + LAST_WORDS
+    let heard: number
+    do {
+      heard = this.#heard()
+      await this.#sent(over - performance.now())
+      // a turn of the event loop reads what has come
+      await turn()
+    } while (heard !== this.#heard() && performance.now() < over)
+  }
+
+  readonly #keep = (socket: Socket): void => {
+    this.#accepted++
+    this.#open.add(socket.once('close', () => this.#open.delete(socket)))
+    // one that comes during the grace may bring an answer that a call is waiting for
+    if (this.#closingSince !== undefined) setTimeout(endIfSilent, PATIENCE, socket).unref()
+  }
+
+  /** A number that is another one when something has come. */
+  #heard (): number {
+    let sum = this.#accepted
+    for (const socket of this.#open) sum += socket.bytesRead
+    return sum
+  }
+
+  /** Waits for answers that are complete, and not yet on their way. */
+  async #sent (patience: number): Promise<void> {
+    const unsent = [...this.#open].map(openResponse).filter(response => response?.writableEnded === true)
+    if (unsent.length === 0) return
+    let timer: NodeJS.Timeout | undefined
+    const over = new Promise<void>((resolve) => { timer = setTimeout(resolve, patience) })
+    const all = Promise.all(unsent.map(async response => await new Promise(resolve => response?.once('close', resolve))))
+    await Promise.race([all, over])
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * Ends connections that have never said anything when the app closes. Node counts only those as idle that have had a
+ * request, and waits for the others; and Node 20's own fetch opens a new one each time it abandons an event stream.
+ */
+function endIfSilent (socket: Socket): void {
+  if (socket.bytesRead === 0) socket.destroy()
+}
+
+/** What a connection is being answered with. Node has no public way to ask. */
+function openResponse (socket: Socket): ServerResponse | undefined {
+  return '_httpMessage' in socket && socket._httpMessage instanceof ServerResponse ? socket._httpMessage : undefined
+}
+
+/** To be called before the hooks of an endpoint that end what is open. */
+export function watchConnections (fastify: FastifyInstance): void {
+  const { server } = fastify
+  const connections = watched.get(server) ?? new Connections(server)
+  if (watched.has(server)) return
+  watched.set(server, connections)
+  fastify.addHook('preClose', async () => connections.announceEnd())
+}
+
+/**
+ * Resolves when nothing is lost if connections are ended. To be awaited in a hook after those of an endpoint that end what
+ * is open: Fastify ends connections behind them.
+ * @param grace milliseconds that readers have since the app began to close
+ */
+export async function settleConnections ({ server }: FastifyInstance, grace: number): Promise<void> {
+  await watched.get(server)?.settle(grace)
+}

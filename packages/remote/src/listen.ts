@@ -61,7 +61,9 @@ export class Listen {
     const response = await open()
     if (!response.ok) {
       const refusal = await readRefusal(response, settings)
-      if (refusal.message === undefined) throw refusalError(refusal, settings)
+      // from a server that has taken it before, it means that it is away, whatever words it has for that
+      const isAway = this.#honoured !== undefined && (refusal.status >= 500 || refusal.status === 429)
+      if (refusal.message === undefined || isAway) throw refusalError(refusal, settings)
       await this.#end(readMessages(refusal.message.edit([], { id: this.#request.rawId }).bytes)[0] ?? refusal.message)
       return
     }

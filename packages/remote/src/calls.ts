@@ -46,6 +46,11 @@ export class Calls {
     return this.#open.get(rawId)
   }
 
+  /** Whether it still waits for its answer. */
+  isOpen (call: Call): boolean {
+    return this.#open.get(call.rawId) === call
+  }
+
   values (): Call[] {
     return [...this.#open.values()]
   }
@@ -79,9 +84,16 @@ export class Calls {
     return call
   }
 
+  /** Gives one its answer. A promise where the party reads slowly. */
+  answer (call: Call, message: Message): void | Promise<void> {
+    this.take(call.rawId)
+    if (call.own === undefined) return this.#options.party.tell(message)
+    call.own.resolve(message)
+  }
+
   /** Ends one that is still open with an error. */
   fail (call: Call, error: CodedError): void {
-    if (this.#open.get(call.rawId) !== call) return
+    if (!this.isOpen(call)) return
     this.take(call.rawId)
     if (call.own === undefined) this.#options.party.refuse(call.rawId, error)
     else call.own.reject(error)

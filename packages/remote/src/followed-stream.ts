@@ -1,6 +1,6 @@
-import { mcpError } from '@mcp-proxy/protocol'
 import { mediaType, readEvents, type StreamEvent } from './answer.js'
 import { Backoff } from './backoff.js'
+import { endedError } from './coded.js'
 import { discard } from './http.js'
 import type { RemoteSettings } from './options.js'
 
@@ -35,7 +35,7 @@ export async function followStream (response: Response, { settings, signal, onev
       cause = error
     }
     if (isOver()) return
-    if (lastEventId === undefined || !await backoff.pause(signal)) throw mcpError('MCP_ERR_REMOTE_ENDED', settings.name, { cause })
+    if (lastEventId === undefined || !await backoff.pause(signal)) throw endedError(settings, cause)
     stream = await open(lastEventId)
   }
 
@@ -51,7 +51,7 @@ export async function followStream (response: Response, { settings, signal, onev
     if (resumed.ok && mediaType(resumed) === 'text/event-stream') return resumed
     await discard(resumed)
     // the session is gone, or the server resumes nothing: whether the call has been worked on is not known
-    if (resumed.status < 500 && resumed.status !== 429) throw mcpError('MCP_ERR_REMOTE_ENDED', settings.name, { cause })
+    if (resumed.status < 500 && resumed.status !== 429) throw endedError(settings, cause)
     return undefined
   }
 }

@@ -1,14 +1,16 @@
-import { CANCELLED_ID, CONNECTION_CLOSED, LATEST_LEGACY_REVISION, Message, idKey, mcpError, type CodedError } from '@mcp-proxy/protocol'
-import { mediaType, readBody, readMessages, type StreamEvent } from './answer.js'
-import { isCoded } from './coded.js'
-import { Calls, cancellation, type Call } from './calls.js'
+import { CONNECTION_CLOSED, LATEST_LEGACY_REVISION, type Message } from '@mcp-proxy/protocol'
+import { readMessages, type StreamEvent } from './answer.js'
+import { endedError, toCoded } from './coded.js'
+import { Conversation } from './conversation.js'
 import { GetStream } from './get-stream.js'
 import { discard, type Http } from './http.js'
-import { Outbox } from './outbox.js'
-import { changes, type SessionMemory } from './session-memory.js'
+import { LINGER, Linger } from './linger.js'
+import { reintroduce } from './reintroduction.js'
 import { followStream } from './followed-stream.js'
-import { post, readRefusal, refusalError, type Refusal } from './stream-request.js'
+import { post, readAnswer, readRefusal, refusalAnswer, refusalError, type Refusal } from './stream-request.js'
+import type { Call, Calls } from './calls.js'
 import type { Party } from './party.js'
+import type { SessionMemory } from './session-memory.js'
 import type { RemoteSettings } from './options.js'
 
 export interface StreamSessionOptions {
@@ -39,8 +41,6 @@ interface Delivered {
 
 /** What servers of HTTP+SSE say to a POST at their URL (2025-03-26, "Transports", Backwards Compatibility), beside 405; 400 since 2026-07-28. */
 const NO_STREAM: ReadonlySet<number> = new Set([400, 404])
-/** Milliseconds that a server has to end a stream whose answer has come, or a session. */
-const LINGER = 2_000
 const SESSION_ID = 'mcp-session-id'
 const VISIBLE = /^[\x21-\x7e]+$/
 
@@ -48,8 +48,8 @@ const VISIBLE = /^[\x21-\x7e]+$/
 export class StreamSession {
   readonly #options: StreamSessionOptions
   readonly #party: Party
+  readonly #conversation: Conversation
   readonly #calls: Calls
-  readonly #outbox: Outbox
   readonly #stream: GetStream
   readonly #end = new AbortController()
   #session: Session | undefined
@@ -68,12 +68,12 @@ export class StreamSession {
   constructor (options: StreamSessionOptions) {
     this.#options = options
     this.#party = options.party
-    this.#calls = new Calls({ party: options.party, settings: options.settings, ontimeout: call => this.#cancel(call) })
-    this.#outbox = new Outbox({
-      send: message => message.kind === 'request' ? this.#call(message) : this.#tell(message),
-      blocks: ({ kind, method }) => kind !== 'request' || method === 'initialize',
-      ondrop: message => this.#drop(message),
+    this.#conversation = new Conversation({
+      ...options,
+      send: (message, call) => call === undefined ? this.#tell(message) : this.#run(call),
+      onwithdrawn: (call, notification) => this.#withdrawn(call, notification),
     })
+    this.#calls = this.#conversation.calls
     this.#stream = new GetStream({
       settings: options.settings,
       open: (lastEventId, signal) => this.#get(lastEventId, signal),
@@ -83,18 +83,14 @@ export class StreamSession {
   }
 
   receive (message: Message): void {
-    if (message.kind === 'request' && this.#calls.open(message) === undefined) return
-    this.#options.memory.note(message)
-    if (message.method === 'notifications/cancelled') this.#withdraw(message)
-    this.#outbox.add(message)
+    this.#conversation.receive(message)
   }
 
   async close (): Promise<void> {
     if (this.#end.signal.aborted) return
     this.#end.abort()
     this.#party.leave()
-    this.#outbox.take()
-    this.#calls.stop()
+    this.#conversation.stop()
     this.#stream.stop()
     const session = this.#session
     if (session?.id === undefined) return
@@ -107,19 +103,12 @@ export class StreamSession {
   }
 
   /** Puts a request to the server; its answer, or an error of ours, reaches whoever waits for it. */
-  async #call (message: Message): Promise<void> {
-    const call = this.#calls.get(message.rawId as string)
-    // given up before it was sent
-    if (call === undefined || call.message !== message) return
-    await this.#run(call)
-  }
-
   async #run (call: Call): Promise<void> {
     try {
       await this.#exchange(call)
-      this.#calls.fail(call, this.#ended())
+      this.#calls.fail(call, endedError(this.#options.settings))
     } catch (error) {
-      this.#calls.fail(call, isCoded(error) ? error : this.#ended(error))
+      this.#calls.fail(call, toCoded(error, this.#options.settings))
     }
   }
 
@@ -138,21 +127,10 @@ export class StreamSession {
     this.#cancelled.delete(message)
   }
 
-  /** The party does not wait any more; the server learns it from the notification. */
-  #withdraw (notification: Message): void {
-    const call = this.#calls.get(idKey(notification.raw(CANCELLED_ID) ?? '') ?? '')
-    // a handshake must not be cancelled (2025-11-25, "Cancellation")
-    if (call === undefined || call.own !== undefined || call.message.method === 'initialize') return
-    this.#calls.take(call.rawId)
-    this.#cancelled.set(notification, call)
-  }
-
-  /** It has taken too long. */
-  #cancel (call: Call): void {
-    const notification = cancellation(call)
-    this.#cancelled.set(notification, call)
-    if (call.message.method === 'initialize') call.controller.abort()
-    else this.#outbox.add(notification)
+  #withdrawn (call: Call, notification: Message | undefined): void {
+    // what says it has to arrive before the request is ended
+    if (notification === undefined) call.controller.abort()
+    else this.#cancelled.set(notification, call)
   }
 
   /**
@@ -198,33 +176,26 @@ export class StreamSession {
     const { response, refusal } = await this.#deliver(call.message, call.controller.signal, call.own === undefined)
     if (refusal !== undefined) return await this.#refused(call, refusal)
     if (call.message.method === 'initialize') this.#newId = sessionIdOf(response)
-    switch (mediaType(response)) {
-      case 'application/json':
-        for (const message of readMessages(await readBody(response, settings))) await this.#receive(message, call)
-        if (this.#calls.get(call.rawId) === call) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'its JSON is not the answer')
-        return
-      case 'text/event-stream':
-        return await this.#follow(call, response)
-      default:
-        await discard(response)
-        throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, `HTTP status ${response.status} without an answer`)
-    }
+    await readAnswer(response, {
+      settings,
+      onmessage: message => this.#receive(message, call),
+      follow: stream => this.#follow(call, stream),
+      isOpen: () => this.#calls.isOpen(call),
+    })
   }
 
   async #follow (call: Call, response: Response): Promise<void> {
-    let linger: NodeJS.Timeout | undefined
+    const linger = new Linger(call.controller)
     await followStream(response, {
       settings: this.#options.settings,
       signal: call.controller.signal,
       onevent: async (event) => {
         await this.#heard(event, call)
-        if (this.#calls.get(call.rawId) === call) return
-        // the server ends the stream, which leaves the connection to others; one that does not is not waited for
-        linger ??= setTimeout(() => call.controller.abort(), LINGER).unref()
+        if (!this.#calls.isOpen(call)) linger.begin()
       },
-      isOver: () => this.#calls.get(call.rawId) !== call,
+      isOver: () => !this.#calls.isOpen(call),
       resume: (lastEventId, signal) => this.#get(lastEventId, signal),
-    }).finally(() => clearTimeout(linger))
+    }).finally(() => linger.end())
   }
 
   async #refused (call: Call, refusal: Refusal): Promise<void> {
@@ -239,15 +210,14 @@ export class StreamSession {
     }
     if (message !== undefined) {
       this.#meet()
-      // its id may be missing: the server may not have read that far
-      await this.#answer(call, readMessages(message.edit([], { id: call.rawId }).bytes)[0] ?? message)
+      await this.#answer(call, refusalAnswer(message, call.rawId))
       return
     }
     throw refusalError(refusal, settings)
   }
 
   #handOver (): void {
-    const waiting = this.#outbox.take()
+    const waiting = this.#conversation.outbox.take()
     const isWaiting = new Set(waiting)
     // several requests may be on their way: a server that does not know this transport has worked on none
     const sent = this.#calls.values().map(({ message }) => message).filter(message => !isWaiting.has(message))
@@ -278,9 +248,7 @@ export class StreamSession {
   async #answer (call: Call, message: Message): Promise<void> {
     // before the call is taken: what cannot be read is no answer
     if (call.message.method === 'initialize' && !message.failed) this.#establish(message)
-    this.#calls.take(call.rawId)
-    if (call.own === undefined) await this.#party.tell(message)
-    else call.own.resolve(message)
+    await this.#calls.answer(call, message)
   }
 
   #establish (answer: Message): void {
@@ -300,16 +268,10 @@ export class StreamSession {
 
   async #reopen (): Promise<void> {
     const { memory, settings } = this.#options
-    const { initialize } = memory
-    if (initialize === undefined) throw this.#ended()
     settings.log.info({ server: settings.name }, 'the server has forgotten the session: another is opened')
     this.#stream.stop()
     this.#listens = false
-    const answer = await this.#ask(rawId => initialize.rewrite(rawId))
-    if (answer.failed) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'it refuses another session')
-    await this.#tell(Message.notification('notifications/initialized'), false)
-    for (const request of memory.repeat()) await this.#ask(rawId => request.rewrite(rawId)).catch(() => {})
-    this.#news = changes(answer)
+    this.#news = await reintroduce({ memory, settings, ask: make => this.#conversation.ask(make), tell: message => this.#tell(message, false) })
   }
 
   async #renewAlone (): Promise<void> {
@@ -323,24 +285,9 @@ export class StreamSession {
     }
   }
 
-  /** Asks the server something that the party has not asked. @throws CodedError */
-  #ask (make: (rawId: string) => Message): Promise<Message> {
-    return new Promise((resolve, reject) => { void this.#run(this.#calls.openOwn(make, { resolve, reject })) })
-  }
-
   #get (lastEventId: string | undefined, signal: AbortSignal): Promise<Response> {
     const headers = { accept: 'text/event-stream', ...sessionHeaders(this.#session), ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) }
     return this.#options.http.send(this.#party.context, { method: 'GET', headers, signal })
-  }
-
-  #drop (message: Message): void {
-    const call = message.kind === 'request' ? this.#calls.get(message.rawId as string) : undefined
-    if (call !== undefined) this.#calls.fail(call, mcpError('MCP_ERR_CHILD_BUSY', this.#options.settings.name))
-    else this.#options.settings.log.warn({ server: this.#options.settings.name, method: message.method }, 'dropped a message: too many wait')
-  }
-
-  #ended (cause?: unknown): CodedError {
-    return mcpError('MCP_ERR_REMOTE_ENDED', this.#options.settings.name, { cause })
   }
 
   #log (object: object, text: string): void {

@@ -1,13 +1,15 @@
-import { CONNECTION_CLOSED, LATEST_LEGACY_REVISION, type Message } from '@mcp-proxy/protocol'
+import type { Message } from '@mcp-proxy/protocol'
 import { readMessages, type StreamEvent } from './answer.js'
 import { endedError, toCoded } from './coded.js'
 import { Conversation } from './conversation.js'
+import { Delivery } from './delivery.js'
 import { GetStream } from './get-stream.js'
 import { discard, type Http } from './http.js'
-import { LINGER, Linger } from './linger.js'
+import { Linger } from './linger.js'
 import { reintroduce } from './reintroduction.js'
+import { SessionHttp } from './session-http.js'
 import { followStream } from './followed-stream.js'
-import { post, readAnswer, readRefusal, refusalAnswer, refusalError, type Refusal } from './stream-request.js'
+import { readAnswer, refusalAnswer, refusalError, type Refusal } from './stream-request.js'
 import type { Call, Calls } from './calls.js'
 import type { Party } from './party.js'
 import type { SessionMemory } from './session-memory.js'
@@ -27,22 +29,8 @@ export interface StreamSessionOptions {
   readonly onhandover: (messages: readonly Message[]) => void
 }
 
-/** A session as the server knows it. */
-interface Session {
-  readonly id: string | undefined
-  readonly revision: string
-}
-
-/** What the server says to a POST: its answer is still to be read, its refusal was. */
-interface Delivered {
-  readonly response: Response
-  readonly refusal: Refusal | undefined
-}
-
 /** What servers of HTTP+SSE say to a POST at their URL (2025-03-26, "Transports", Backwards Compatibility), beside 405; 400 since 2026-07-28. */
 const NO_STREAM: ReadonlySet<number> = new Set([400, 404])
-const SESSION_ID = 'mcp-session-id'
-const VISIBLE = /^[\x21-\x7e]+$/
 
 /** A session of one party over Streamable HTTP (2025-03-26 to 2025-11-25). */
 export class StreamSession {
@@ -50,18 +38,14 @@ export class StreamSession {
   readonly #party: Party
   readonly #conversation: Conversation
   readonly #calls: Calls
+  readonly #http: SessionHttp
+  readonly #delivery: Delivery
   readonly #stream: GetStream
   readonly #end = new AbortController()
-  #session: Session | undefined
-  #renewing: Promise<void> | undefined
-  /** The id that the answer to `initialize` came with. */
-  #newId: string | undefined
   /** The party has shaken hands: it may be told what is about no request. */
   #listens = false
   /** Requests that were cancelled, by the notification that says so. */
   readonly #cancelled = new Map<Message, Call>()
-  /** What the party is told when the message has arrived for which the session was renewed. */
-  #news: Message[] = []
   /** The server has answered: it is one of Streamable HTTP. */
   #met = false
 
@@ -74,11 +58,19 @@ export class StreamSession {
       onwithdrawn: (call, notification) => this.#withdrawn(call, notification),
     })
     this.#calls = this.#conversation.calls
+    const http = this.#http = new SessionHttp(options.http, options.party.context)
+    this.#delivery = new Delivery({
+      http,
+      settings: options.settings,
+      reopen: () => this.#reopen(),
+      tell: news => this.#party.tell(news),
+      ontaken: () => this.#meet(),
+    })
     this.#stream = new GetStream({
       settings: options.settings,
-      open: (lastEventId, signal) => this.#get(lastEventId, signal),
+      open: (lastEventId, signal) => http.get(lastEventId, signal),
       onevent: event => this.#heard(event, undefined),
-      onlost: () => { void this.#renewAlone() },
+      onlost: () => { void this.#renew() },
     })
   }
 
@@ -92,11 +84,8 @@ export class StreamSession {
     this.#party.leave()
     this.#conversation.stop()
     this.#stream.stop()
-    const session = this.#session
-    if (session?.id === undefined) return
-    const { http } = this.#options
     try {
-      await discard(await http.send(this.#party.context, { method: 'DELETE', headers: sessionHeaders(session), signal: AbortSignal.timeout(LINGER) }))
+      await this.#http.end()
     } catch (err) {
       this.#log({ err }, 'the session could not be ended')
     }
@@ -115,7 +104,7 @@ export class StreamSession {
   /** Sends what has no answer. */
   async #tell (message: Message, renews: boolean = true): Promise<void> {
     try {
-      const { response, refusal } = await this.#deliver(message, this.#end.signal, renews)
+      const { response, refusal } = await this.#delivery.deliver(message, this.#end.signal, renews)
       if (refusal === undefined) {
         await discard(response)
         if (message.method === 'notifications/initialized') this.#listen()
@@ -133,28 +122,6 @@ export class StreamSession {
     else this.#cancelled.set(notification, call)
   }
 
-  /**
-   * What the server says to a message, which is sent once more where it has forgotten the session.
-   * @param renews `false` for what opens another session itself
-   */
-  async #deliver (message: Message, signal: AbortSignal, renews: boolean): Promise<Delivered> {
-    const session = message.method === 'initialize' ? undefined : this.#session
-    const first = await this.#post(message, session, signal)
-    if (!renews || session?.id === undefined || first.refusal === undefined || !isForgotten(first.refusal)) return first
-    await this.#renew(session)
-    const second = await this.#post(message, this.#session, signal)
-    this.#tellNews()
-    return second
-  }
-
-  async #post (message: Message, session: Session | undefined, signal: AbortSignal): Promise<Delivered> {
-    const { http, settings } = this.#options
-    const response = await post(http, this.#party.context, message, sessionHeaders(session), signal)
-    if (!response.ok) return { response, refusal: await readRefusal(response, settings) }
-    this.#meet()
-    return { response, refusal: undefined }
-  }
-
   #meet (): void {
     if (!this.#met) this.#options.onstream()
     this.#met = true
@@ -167,15 +134,11 @@ export class StreamSession {
     this.#stream.ensure()
   }
 
-  #tellNews (): void {
-    for (const news of this.#news.splice(0)) void this.#party.tell(news)
-  }
-
   async #exchange (call: Call): Promise<void> {
     const { settings } = this.#options
-    const { response, refusal } = await this.#deliver(call.message, call.controller.signal, call.own === undefined)
+    const { response, refusal } = await this.#delivery.deliver(call.message, call.controller.signal, call.own === undefined)
     if (refusal !== undefined) return await this.#refused(call, refusal)
-    if (call.message.method === 'initialize') this.#newId = sessionIdOf(response)
+    if (call.message.method === 'initialize') this.#http.opens(response)
     await readAnswer(response, {
       settings,
       onmessage: message => this.#receive(message, call),
@@ -194,7 +157,7 @@ export class StreamSession {
         if (!this.#calls.isOpen(call)) linger.begin()
       },
       isOver: () => !this.#calls.isOpen(call),
-      resume: (lastEventId, signal) => this.#get(lastEventId, signal),
+      resume: (lastEventId, signal) => this.#http.get(lastEventId, signal),
     }).finally(() => linger.end())
   }
 
@@ -247,68 +210,33 @@ export class StreamSession {
 
   async #answer (call: Call, message: Message): Promise<void> {
     // before the call is taken: what cannot be read is no answer
-    if (call.message.method === 'initialize' && !message.failed) this.#establish(message)
+    if (call.message.method === 'initialize' && !message.failed) {
+      this.#http.establish(message)
+      this.#options.onintroduced()
+    }
     await this.#calls.answer(call, message)
   }
 
-  #establish (answer: Message): void {
-    const revision = answer.result?.['protocolVersion']
-    this.#session = { id: this.#newId, revision: typeof revision === 'string' && VISIBLE.test(revision) ? revision : LATEST_LEGACY_REVISION }
-    this.#newId = undefined
-    this.#options.onintroduced()
-  }
-
-  /** Opens another session, once for all who have lost the old one. @throws CodedError */
-  async #renew (lost: Session): Promise<void> {
-    // there may be another already, whose handshake has not ended
-    if (this.#session !== lost) return await this.#renewing
-    this.#renewing ??= this.#reopen().finally(() => { this.#renewing = undefined })
-    await this.#renewing
-  }
-
-  async #reopen (): Promise<void> {
+  async #reopen (): Promise<Message[]> {
     const { memory, settings } = this.#options
     settings.log.info({ server: settings.name }, 'the server has forgotten the session: another is opened')
     this.#stream.stop()
     this.#listens = false
-    this.#news = await reintroduce({ memory, settings, ask: make => this.#conversation.ask(make), tell: message => this.#tell(message, false) })
+    return await reintroduce({ memory, settings, ask: make => this.#conversation.ask(make), tell: message => this.#tell(message, false) })
   }
 
-  async #renewAlone (): Promise<void> {
-    const session = this.#session
-    if (session === undefined || this.#end.signal.aborted) return
+  /** The session is lost, and nobody has said anything. */
+  async #renew (): Promise<void> {
+    if (this.#end.signal.aborted) return
     try {
-      await this.#renew(session)
-      this.#tellNews()
+      await this.#delivery.renew()
     } catch (err) {
       this.#log({ err }, 'no other session could be opened: the next message tries again')
     }
-  }
-
-  #get (lastEventId: string | undefined, signal: AbortSignal): Promise<Response> {
-    const headers = { accept: 'text/event-stream', ...sessionHeaders(this.#session), ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) }
-    return this.#options.http.send(this.#party.context, { method: 'GET', headers, signal })
   }
 
   #log (object: object, text: string): void {
     const { log, name } = this.#options.settings
     log.debug({ server: name, ...object }, text)
   }
-}
-
-function sessionHeaders (session: Session | undefined): Record<string, string> {
-  if (session === undefined) return {}
-  return { ...(session.id !== undefined && { [SESSION_ID]: session.id }), 'mcp-protocol-version': session.revision }
-}
-
-function sessionIdOf (response: Response): string | undefined {
-  const id = response.headers.get(SESSION_ID)
-  return id !== null && VISIBLE.test(id) ? id : undefined
-}
-
-/** A session that the server does not know: 404, or 400 from those that follow the samples of an SDK. */
-function isForgotten ({ status, message }: Refusal): boolean {
-  if (status !== 400) return status === 404
-  const { code, message: text } = message?.error ?? {}
-  return code === CONNECTION_CLOSED && typeof text === 'string' && /session/i.test(text)
 }

@@ -1,4 +1,5 @@
 import { CANCELLED_ID, Message, mcpError, type CodedError } from '@mcp-proxy/protocol'
+import { endedError, toCoded } from './coded.js'
 import type { Party } from './party.js'
 import type { RemoteSettings } from './options.js'
 
@@ -97,6 +98,17 @@ export class Calls {
     this.take(call.rawId)
     if (call.own === undefined) this.#options.party.refuse(call.rawId, error)
     else call.own.reject(error)
+  }
+
+  /** Has somebody get the answer of a call, which fails when none has come of that. */
+  async run (call: Call, exchange: () => Promise<void>): Promise<void> {
+    const { settings } = this.#options
+    try {
+      await exchange()
+      this.fail(call, endedError(settings))
+    } catch (error) {
+      this.fail(call, toCoded(error, settings))
+    }
   }
 
   /** Nothing is expected any more. */

@@ -48,6 +48,15 @@ export class Conversation {
     })
   }
 
+  /** Ends it without a word, and gives away all that has no answer, in its order. */
+  handOver (): Message[] {
+    const waiting = this.outbox.take()
+    const isWaiting = new Set(waiting)
+    const sent = this.calls.values().map(({ message }) => message).filter(message => !isWaiting.has(message))
+    this.calls.stop()
+    return [...sent, ...waiting]
+  }
+
   /** Nothing is sent or expected any more. */
   stop (): void {
     this.outbox.take()

@@ -1,7 +1,6 @@
 import { CANCELLED_ID, CLIENT_CAPABILITIES_KEY, HEADER_MISMATCH, LATEST_MODERN_REVISION, Message, PROTOCOL_VERSION_KEY, idKey, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
 import { readEvents, readMessages } from './answer.js'
 import { Calls, type Call } from './calls.js'
-import { endedError, toCoded } from './coded.js'
 import { discard, type Http } from './http.js'
 import { Linger } from './linger.js'
 import { Listen } from './listen.js'
@@ -59,13 +58,7 @@ export class ModernRemote implements Connection {
   }
 
   async #run (call: Call): Promise<void> {
-    try {
-      if (call.message.method === LISTEN) await this.#listen(call)
-      else await this.#exchange(call, true)
-      this.#calls.fail(call, endedError(this.#options.settings))
-    } catch (error) {
-      this.#calls.fail(call, toCoded(error, this.#options.settings))
-    }
+    await this.#calls.run(call, () => call.message.method === LISTEN ? this.#listen(call) : this.#exchange(call, true))
   }
 
   async #tell (message: Message): Promise<void> {

@@ -1,9 +1,10 @@
 import { mcpError, type CodedError, type Message } from '@mcp-proxy/protocol'
-import { mediaType, readEvents, readMessages, type StreamEvent } from './answer.js'
+import { mediaType, messagesOf, readEvents } from './answer.js'
 import { Backoff } from './backoff.js'
 import { endedError, toCoded } from './coded.js'
 import { Conversation } from './conversation.js'
 import { discard, type Http } from './http.js'
+import { messageEndpoint } from './message-endpoint.js'
 import { reintroduce } from './reintroduction.js'
 import { post, readRefusal, refusalAnswer, refusalError } from './stream-request.js'
 import type { Call, Calls } from './calls.js'
@@ -111,29 +112,21 @@ export class SseSession {
     }
     backoff.opened()
     for await (const event of readEvents(response, settings, milliseconds => backoff.obey(milliseconds))) {
-      if (event.event === 'endpoint') this.#open(event.data, response.url)
-      else if (event.data !== '' && (event.event === undefined || event.event === 'message')) {
+      if (event.event === 'endpoint') {
+        if (this.#endpoint === undefined) this.#open(messageEndpoint(event.data, response.url, settings))
+        continue
+      }
+      for (const message of messagesOf(event)) {
         backoff.reset()
-        await this.#heard(event)
+        await this.#heard(message)
       }
     }
   }
 
-  /** @throws MCP_ERR_REMOTE_PROTOCOL */
-  #open (place: string, base: string): void {
-    const { settings, onsse } = this.#options
-    if (this.#endpoint !== undefined) return
-    let endpoint: URL
-    try {
-      endpoint = new URL(place, base === '' ? settings.url : base)
-    } catch {
-      throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'it names no endpoint')
-    }
-    // what is sent there, credentials with it, is for this server
-    if (endpoint.origin !== settings.url.origin) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, `its endpoint is at ${endpoint.origin}`)
-    endpoint.hash = ''
+  /** Messages can be sent. */
+  #open (endpoint: URL): void {
     this.#endpoint = endpoint
-    onsse()
+    this.#options.onsse()
     if (!this.#introduced) this.#outbox.release()
     else void this.#reintroduce(endpoint)
   }
@@ -187,16 +180,11 @@ export class SseSession {
     await this.#answer(call, refusalAnswer(refusal.message, call.rawId))
   }
 
-  async #heard ({ data }: StreamEvent): Promise<void> {
-    for (const message of readMessages(Buffer.from(data))) {
-      if (message.kind !== 'response') {
-        await this.#party.tell(message)
-        continue
-      }
-      const call = this.#calls.get(message.rawId ?? '')
-      if (call === undefined) this.#options.settings.log.debug({ server: this.#options.settings.name }, 'dropped an answer to no open call')
-      else await this.#answer(call, message)
-    }
+  async #heard (message: Message): Promise<void> {
+    if (message.kind !== 'response') return await this.#party.tell(message)
+    const call = this.#calls.get(message.rawId ?? '')
+    if (call === undefined) this.#options.settings.log.debug({ server: this.#options.settings.name }, 'dropped an answer to no open call')
+    else await this.#answer(call, message)
   }
 
   async #answer (call: Call, message: Message): Promise<void> {

@@ -1,14 +1,12 @@
 import type { Message } from '@mcp-proxy/protocol'
-import { readMessages, type StreamEvent } from './answer.js'
-import { endedError, toCoded } from './coded.js'
+import { messagesOf, type StreamEvent } from './answer.js'
 import { Conversation } from './conversation.js'
 import { Delivery } from './delivery.js'
+import { followStream } from './followed-stream.js'
 import { GetStream } from './get-stream.js'
 import { discard, type Http } from './http.js'
-import { Linger } from './linger.js'
 import { reintroduce } from './reintroduction.js'
 import { SessionHttp } from './session-http.js'
-import { followStream } from './followed-stream.js'
 import { readAnswer, refusalAnswer, refusalError, type Refusal } from './stream-request.js'
 import type { Call, Calls } from './calls.js'
 import type { Party } from './party.js'
@@ -54,7 +52,7 @@ export class StreamSession {
     this.#party = options.party
     this.#conversation = new Conversation({
       ...options,
-      send: (message, call) => call === undefined ? this.#tell(message) : this.#run(call),
+      send: (message, call) => call === undefined ? this.#tell(message) : this.#calls.run(call, () => this.#exchange(call)),
       onwithdrawn: (call, notification) => this.#withdrawn(call, notification),
     })
     this.#calls = this.#conversation.calls
@@ -88,16 +86,6 @@ export class StreamSession {
       await this.#http.end()
     } catch (err) {
       this.#log({ err }, 'the session could not be ended')
-    }
-  }
-
-  /** Puts a request to the server; its answer, or an error of ours, reaches whoever waits for it. */
-  async #run (call: Call): Promise<void> {
-    try {
-      await this.#exchange(call)
-      this.#calls.fail(call, endedError(this.#options.settings))
-    } catch (error) {
-      this.#calls.fail(call, toCoded(error, this.#options.settings))
     }
   }
 
@@ -142,23 +130,15 @@ export class StreamSession {
     await readAnswer(response, {
       settings,
       onmessage: message => this.#receive(message, call),
-      follow: stream => this.#follow(call, stream),
+      follow: stream => followStream(stream, {
+        settings,
+        controller: call.controller,
+        onevent: event => this.#heard(event, call),
+        isOver: () => !this.#calls.isOpen(call),
+        resume: (lastEventId, signal) => this.#http.get(lastEventId, signal),
+      }),
       isOpen: () => this.#calls.isOpen(call),
     })
-  }
-
-  async #follow (call: Call, response: Response): Promise<void> {
-    const linger = new Linger(call.controller)
-    await followStream(response, {
-      settings: this.#options.settings,
-      signal: call.controller.signal,
-      onevent: async (event) => {
-        await this.#heard(event, call)
-        if (!this.#calls.isOpen(call)) linger.begin()
-      },
-      isOver: () => !this.#calls.isOpen(call),
-      resume: (lastEventId, signal) => this.#http.get(lastEventId, signal),
-    }).finally(() => linger.end())
   }
 
   async #refused (call: Call, refusal: Refusal): Promise<void> {
@@ -168,7 +148,9 @@ export class StreamSession {
     if (this.#end.signal.aborted) return
     // what is no JSON-RPC is not from a server of Streamable HTTP; that POST is not allowed, one cannot say
     if (!this.#met && (status === 405 || (message === undefined && NO_STREAM.has(status))) && onrefused()) {
-      this.#handOver()
+      // several requests may be on their way: a server that does not know this transport has worked on none
+      this.#end.abort()
+      this.#options.onhandover(this.#conversation.handOver())
       return
     }
     if (message !== undefined) {
@@ -179,20 +161,8 @@ export class StreamSession {
     throw refusalError(refusal, settings)
   }
 
-  #handOver (): void {
-    const waiting = this.#conversation.outbox.take()
-    const isWaiting = new Set(waiting)
-    // several requests may be on their way: a server that does not know this transport has worked on none
-    const sent = this.#calls.values().map(({ message }) => message).filter(message => !isWaiting.has(message))
-    const messages = [...sent, ...waiting]
-    this.#end.abort()
-    this.#calls.stop()
-    this.#options.onhandover(messages)
-  }
-
-  async #heard ({ data, event }: StreamEvent, call: Call | undefined): Promise<void> {
-    if (data === '' || (event !== undefined && event !== 'message')) return
-    for (const message of readMessages(Buffer.from(data))) await this.#receive(message, call)
+  async #heard (event: StreamEvent, call: Call | undefined): Promise<void> {
+    for (const message of messagesOf(event)) await this.#receive(message, call)
   }
 
   async #receive (message: Message, about: Call | undefined): Promise<void> {

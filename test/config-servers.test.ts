@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
 import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
@@ -268,19 +269,59 @@ t.test('a file without servers is waited for', async (t) => {
   t.equal(await (await open(t, url, 'one')).text('echo', { text: 'hi' }), 'hi')
 })
 
-t.test('while it stops, open calls get what their clients are asked', async (t) => {
-  const running = run(t, await Config.make(t, { asker: entry([process.execPath, fixture('asker.mjs')]) }), ['--close-grace', '60000'])
+/** A client that is asked during a call of the server `asker`: what happens before it answers, and what the call gives. */
+async function askedClient (t: Teardown, transport: StreamableHTTPClientTransport | SSEClientTransport, meanwhile: () => Promise<void>): Promise<() => Promise<unknown>> {
   const client = new Client({ name: 'asked', version: '1' }, { capabilities: { elicitation: {}, sampling: {}, roots: {} } })
   t.teardown(() => client.close())
   client.setRequestHandler(ElicitRequestSchema, async () => {
-    running.process.kill('SIGTERM')
-    await running.wrote(/"stopping"/)
+    await meanwhile()
     return { action: 'accept', content: { answer: 'late' } }
   })
   client.setRequestHandler(CreateMessageRequestSchema, async () => ({ role: 'assistant', model: 'm', content: { type: 'text', text: 'later' } }))
   client.setRequestHandler(ListRootsRequestSchema, async () => ({ roots: [{ uri: 'file:///x', name: 'x' }] }))
-  await client.connect(new StreamableHTTPClientTransport(new URL(`${await urlOf(running)}/asker/mcp`)) as Transport)
-  const { content } = await client.callTool({ name: 'ask', arguments: { secret: 's' } })
-  t.match(JSON.parse((content as Array<{ text: string }>)[0]?.text ?? ''), { elicited: 'late', sampled: 'later', root: 'x' })
+  await client.connect(transport as Transport)
+  return async () => {
+    const { content } = await client.callTool({ name: 'ask', arguments: { secret: 's' } })
+    return JSON.parse((content as Array<{ text: string }>)[0]?.text ?? '')
+  }
+}
+
+const ASKED = { elicited: 'late', sampled: 'later', root: 'x' }
+
+t.test('while it stops, open calls get what their clients are asked', async (t) => {
+  const running = run(t, await Config.make(t, { asker: entry([process.execPath, fixture('asker.mjs')]) }), ['--close-grace', '60000'])
+  const url = await urlOf(running)
+  const ask = await askedClient(t, new StreamableHTTPClientTransport(new URL(`${url}/asker/mcp`)), async () => {
+    running.process.kill('SIGTERM')
+    await running.wrote(/"stopping"/)
+  })
+  t.match(await ask(), ASKED)
   t.same(await running.ended, { code: 0, signal: null })
+})
+
+t.test('while a server that was replaced or removed ends, open calls get what their clients are asked', async (t) => {
+  const asker = entry([process.execPath, fixture('asker.mjs')])
+  for (const [change, replaced] of [['replaced', { asker: { ...asker, env: { OTHER: '1' } } }], ['removed', {}]] as const) {
+    for (const over of ['mcp', 'sse'] as const) {
+      const config = await Config.make(t, { asker })
+      const running = run(t, config, ['--close-grace', '60000'])
+      const place = new URL(`${await urlOf(running)}/asker/${over}`)
+      const transport = over === 'sse' ? new SSEClientTransport(place) : new StreamableHTTPClientTransport(place)
+      const post = async (id: string): Promise<number> => await status(place.href, '', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-session-id': id },
+        body: JSON.stringify({ jsonrpc: '2.0', id: 'new', method: 'ping' }),
+      })
+      const ask = await askedClient(t, transport, async () => {
+        await config.write({ ...replaced, comes: child() })
+        await running.wrote(/"mcpServer":"comes".*server is ready/)
+        if (!(transport instanceof StreamableHTTPClientTransport)) return
+        t.equal(await post(transport.sessionId ?? ''), 503, 'nothing new is begun, and the client is not made to give the session up')
+        t.equal(await post('another'), 404)
+      })
+      t.match(await ask(), ASKED, `${change}, ${over}`)
+      await running.wrote(/"mcpServer":"asker","msg":"server has ended"/)
+      if (transport instanceof StreamableHTTPClientTransport) t.equal(await post(transport.sessionId ?? ''), 404)
+    }
+  }
 })

@@ -120,6 +120,21 @@ for (const [name, make] of MAKERS) {
   })
 }
 
+t.test('each call has its own time, also one after a pause', async (t) => {
+  const party = join(t, () => serverV1(), { requestTimeout: 30 })
+  party.say(INITIALIZE)
+  await party.answerTo('0')
+  party.say('{"jsonrpc":"2.0","method":"notifications/initialized"}')
+  for (const id of ['1', '"1"', '2']) party.say(call(id, id === '2' ? 'whoami' : 'wait'))
+  t.notOk((await party.answerTo('2')).message.failed)
+  for (const id of ['1', '"1"']) t.match((await party.answerTo(id)).message.error, { data: { code: 'MCP_ERR_REQUEST_TIMEOUT' } })
+  for (const id of ['3', '4']) {
+    party.say(call(id, 'wait'))
+    t.match((await party.answerTo(id)).message.error, { message: /30/, data: { code: 'MCP_ERR_REQUEST_TIMEOUT' } })
+  }
+  t.equal(party.heard.length, 6, 'each once')
+})
+
 t.test('a server knows its session, and the request that opened it', async (t) => {
   const { url } = await serve(t, () => serverV1())
   for (const over of OVER) {

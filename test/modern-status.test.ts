@@ -1,23 +1,13 @@
-import t, { type Test } from 'tap'
-import type { LightMyRequestResponse } from 'fastify'
+import t from 'tap'
 import { CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, PROTOCOL_VERSION_KEY, SERVED_REVISIONS } from '@mcp-proxy/protocol'
 import { initialize, post, type Json } from './helpers/http.js'
 import { META, buildFake, headersOf, modern, startFake } from './helpers/modern.js'
 import { live } from './helpers/live.js'
+import { refused } from './helpers/refused.js'
 import { until } from './helpers/until.js'
 
 const DISCOVER = modern(7, 'server/discover')
 const HEADERS = headersOf(DISCOVER)
-
-/** A JSON-RPC error with its HTTP status and, where the body showed one, the id. */
-function refused (t: Test, answer: LightMyRequestResponse, status: number, rpc: number, code: string, id?: unknown): void {
-  t.equal(answer.statusCode, status)
-  t.match(answer.headers['content-type'], /^application\/json/)
-  const body = answer.json<Record<string, unknown>>()
-  t.match(body, { jsonrpc: '2.0', error: { code: rpc, message: String, data: { code } } })
-  t.equal(body['id'], id)
-  t.notOk('mcp-session-id' in answer.headers)
-}
 
 // the same path serves modern clients whether legacy ones get sessions or not
 for (const stateless of [false, true]) {

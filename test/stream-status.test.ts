@@ -1,24 +1,15 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { Agent } from 'node:http'
-import type { LightMyRequestResponse } from 'fastify'
 import { LEGACY_REVISIONS, SERVED_REVISIONS } from '@mcp-proxy/protocol'
 import { buildProxy, startProxy } from './helpers/app.js'
 import { call, initialize, messages, post } from './helpers/http.js'
 import { live } from './helpers/live.js'
 import { buildPuppet } from './helpers/puppet.js'
+import { refused } from './helpers/refused.js'
 import { until } from './helpers/until.js'
 
 const PING = { jsonrpc: '2.0', id: 1, method: 'ping' }
 const INITIALIZE = { jsonrpc: '2.0', id: 0, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } } }
-
-/** A JSON-RPC error with its HTTP status and, where the body showed one, the id. */
-function refused (t: Test, answer: LightMyRequestResponse, status: number, rpc: number, code: string, id?: unknown): void {
-  t.equal(answer.statusCode, status)
-  t.match(answer.headers['content-type'], /^application\/json/)
-  const body = answer.json<Record<string, unknown>>()
-  t.match(body, { jsonrpc: '2.0', error: { code: rpc, message: String, data: { code } } })
-  t.equal(body['id'], id)
-}
 
 t.test('400, -32700: a body that is not JSON', async (t) => {
   const { app } = await buildPuppet(t)

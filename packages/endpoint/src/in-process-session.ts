@@ -3,6 +3,7 @@ import { InProcessCalls, toServer } from './in-process-calls.js'
 import { isChange, type ChangeListener, type InProcessChanges } from './in-process-changes.js'
 import { createdWithin } from './in-process-created.js'
 import type { InProcessServer } from './in-process.js'
+import type { Ticker } from './ticker.js'
 import { ServerTransport, type SdkMessageExtra } from './sdk-transport.js'
 
 export interface InProcessSettings<S extends InProcessServer> {
@@ -10,6 +11,8 @@ export interface InProcessSettings<S extends InProcessServer> {
   readonly startTimeout: number
   readonly requestTimeout: number
   readonly maxPendingCalls: number
+  /** Looks after the calls of all sessions. */
+  readonly ticker: Ticker
   readonly createServer: (context: ConnectContext) => S | Promise<S>
   readonly onConnect: ((server: S) => void | Promise<void>) | undefined
   readonly onClose: ((server: S) => void | Promise<void>) | undefined
@@ -33,7 +36,7 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
   /** The least severe level that the client has asked for. */
   #logLevel: string | undefined
   readonly #extra: SdkMessageExtra
-  readonly #calls = new InProcessCalls()
+  readonly #calls: InProcessCalls
   /** What came before there was a server. */
   #waiting: Message[] = []
   #waitingBytes = 0
@@ -53,6 +56,7 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
     this.#onend = onend
     const { request } = context
     this.#extra = request === undefined ? {} : { requestInfo: { headers: request.headers } }
+    this.#calls = new InProcessCalls({ ticker: settings.ticker, onexpired: (rawId, id, time) => this.#expired(rawId, id, time) })
     this.#changes = changes
     changes?.add(this)
     transport.onmessage = message => this.#receive(message)
@@ -85,7 +89,8 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
         this.#answer(message.rawId as string, refusal)
         return
       }
-      this.#open(message)
+      const { requestTimeout, startTimeout } = this.#settings
+      this.#calls.open(message, message.method === 'initialize' ? startTimeout : requestTimeout)
       this.#note(message)
     } else if (message.method === 'notifications/cancelled') {
       this.#calls.cancel(message)
@@ -102,13 +107,9 @@ export class InProcessSession<S extends InProcessServer> implements Connection, 
     return undefined
   }
 
-  #open (message: Message): void {
-    const { requestTimeout, startTimeout } = this.#settings
-    const time = message.method === 'initialize' ? startTimeout : requestTimeout
-    this.#calls.open(message, time, (rawId, requestId) => {
-      if (this.#ready) this.#deliver(Message.notification('notifications/cancelled', { requestId, reason: 'timeout' }))
-      this.#answer(rawId, mcpError('MCP_ERR_REQUEST_TIMEOUT', time))
-    })
+  #expired (rawId: string, requestId: unknown, time: number): void {
+    if (this.#ready) this.#deliver(Message.notification('notifications/cancelled', { requestId, reason: 'timeout' }))
+    this.#answer(rawId, mcpError('MCP_ERR_REQUEST_TIMEOUT', time))
   }
 
   /** What decides later what the client hears. */

@@ -1,6 +1,7 @@
 import { IntroducedServers, isModernMessage, modernOverLegacy, checkInteger, checkMilliseconds, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type Message, type Transport } from '@mcp-proxy/protocol'
 import type { FastifyRequest } from 'fastify'
 import { InProcessChanges } from './in-process-changes.js'
+import { callTicker } from './in-process-calls.js'
 import { InProcessSession, type InProcessSettings } from './in-process-session.js'
 import type { SdkTransport } from './sdk-transport.js'
 
@@ -61,10 +62,13 @@ export const DEFAULT_IN_PROCESS_NAME = 'in-process'
  */
 export function inProcess<S extends InProcessServer> (createServer: CreateServer<S>, options: InProcessOptions<S> = {}): InProcess {
   const { name = DEFAULT_IN_PROCESS_NAME, onConnect, onClose, log, stateKey, parkTimeout, maxParkedCalls } = options
+  const startTimeout = checkMilliseconds('startTimeout', options.startTimeout ?? 60_000, 1)
+  const requestTimeout = checkMilliseconds('requestTimeout', options.requestTimeout ?? 300_000)
   const settings: InProcessSettings<S> = {
     name,
-    startTimeout: checkMilliseconds('startTimeout', options.startTimeout ?? 60_000, 1),
-    requestTimeout: checkMilliseconds('requestTimeout', options.requestTimeout ?? 300_000),
+    startTimeout,
+    requestTimeout,
+    ticker: callTicker(startTimeout, requestTimeout),
     maxPendingCalls: checkInteger('maxPendingCalls', options.maxPendingCalls ?? 1_000, 1),
     createServer: context => createServer(requestOf(context)),
     onConnect,
@@ -78,7 +82,7 @@ export function inProcess<S extends InProcessServer> (createServer: CreateServer
   }
   const connectLegacy = connectTo(undefined)
   // a server knows the request that it was made for: it must not serve another
-  const introduced = new IntroducedServers(connectTo(new InProcessChanges()), { name, startTimeout: settings.startTimeout, maxIdle: 0 })
+  const introduced = new IntroducedServers(connectTo(new InProcessChanges()), { name, startTimeout, maxIdle: 0 })
   const connectModern = modernOverLegacy(introduced, { stateKey, parkTimeout, maxParkedCalls, log })
 
   const connect: Connect = (transport, context) => {
@@ -89,6 +93,7 @@ export function inProcess<S extends InProcessServer> (createServer: CreateServer
     await connectModern.close()
     await introduced.close()
     await Promise.all([...sessions].map(session => session.stop()))
+    settings.ticker.close()
   }
   return { connect, close }
 }

@@ -70,6 +70,39 @@ t.test('what is no message is answered, and the next is read', async (t) => {
   t.same(lines().map(line => JSON.parse(line) as { id: unknown, error: { code: number } }).map(({ id, error: { code } }) => [id, code]), [[null, -32700], [null, -32600], [null, -32600], [null, -32600], [null, -32700], [7, -32600]])
 })
 
+t.test('a request that cannot be used is refused under its id; what is no request has none', async (t) => {
+  const { stdin, heard, lines } = setUp(t)
+  for (const line of [
+    '{"jsonrpc":"2.0","id":7,"method":"x","params":[1]}',
+    '{"params":"x","jsonrpc":"2.0","method":"x","id":"a\\u0062"}',
+    '{"jsonrpc":"1.0","id":8,"method":"x"}',
+    '{"jsonrpc":"2.0","id":{},"method":"x"}',
+    '{"jsonrpc":"2.0","id":9,"result":{},"error":{}}',
+    '{"jsonrpc":"2.0","id":10,"method":"x","params":{}',
+  ]) stdin.write(`${line}\n`)
+  stdin.write('{"jsonrpc":"2.0","id":11,"method":"x"}\n')
+  await until(() => heard.length === 1)
+  t.same(lines().map(line => JSON.parse(line) as { id: unknown, error: { code: number } }).map(({ id, error: { code } }) => [id, code]), [
+    [7, -32600], ['ab', -32600], [8, -32600], [null, -32600],
+    // under its id it would answer a request of the host
+    [null, -32600],
+    [null, -32700],
+  ])
+})
+
+t.test('an answer that is still to come is waited for, whatever was refused under its id', async (t) => {
+  const { face, stdin, heard, lines, say, closed } = setUp(t, { closeGrace: 600_000 })
+  stdin.write('{"jsonrpc":"2.0","id":1,"method":"call"}\n{"jsonrpc":"2.0","id":1,"method":"call"}\n{"jsonrpc":"2.0","id":1,"method":"call","params":[]}\n')
+  await until(() => heard.length === 2)
+  void say({ id: 1, error: { code: -32600, message: 'in use' } })
+  stdin.end()
+  await new Promise(resolve => stdin.once('close', resolve))
+  t.notOk(closed())
+  void say({ id: 1, result: { late: true } })
+  await face.ended
+  t.match(lines().map(line => JSON.parse(line) as object), [{ id: 1, error: {} }, { id: 1, error: { message: 'in use' } }, { id: 1, result: { late: true } }])
+})
+
 t.test('a batch is its messages; a handshake is none of them', async (t) => {
   const { stdin, heard, lines } = setUp(t)
   stdin.write('[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","id":2,"method":"initialize"}, {"jsonrpc":"2.0","method":"b"}]\n')

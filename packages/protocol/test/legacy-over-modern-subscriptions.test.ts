@@ -1,6 +1,6 @@
 import t from 'tap'
 import { SUBSCRIPTION_ID_KEY } from '@mcp-proxy/protocol'
-import { LegacyClient, ServerEnd, exactly, isStamped, makeProxy, until } from './helpers/modern-server.js'
+import { LegacyClient, ServerEnd, exactly, isStamped, makeProxy, until, type TestProxy } from './helpers/modern-server.js'
 
 const LISTEN = 'subscriptions/listen'
 
@@ -219,6 +219,74 @@ t.test('a server that ends it often, and acknowledges it each time, is not given
     server.acknowledge({ resourceSubscriptions: ['file:///a'] })
   }
   t.equal(server.all(LISTEN).length, 11)
+})
+
+/** Fails each subscription as the proxy does while the server cannot be reached, until it is not tried any more. */
+async function loseAll (proxy: TestProxy, { server }: LegacyClient, count: number): Promise<void> {
+  const fail = (id: unknown): void => { void server.say({ jsonrpc: '2.0', id, error: { code: -32000, message: 'gone' } }, { local: true }) }
+  server.onheard = ({ json }) => { if (json.method === LISTEN) fail(json.id) }
+  for (const { json } of server.all(LISTEN).slice(-count)) fail(json.id)
+  await until(() => proxy.log.filter(({ level }) => level === 'warn').length === count)
+  server.onheard = () => {}
+}
+
+t.test('subscriptions that were lost with the server are opened again when it answers something', async (t) => {
+  const proxy = makeProxy({ reopenDelay: 1 })
+  const client = proxy.client().shakeHands({}, { tools: { listChanged: true }, prompts: { listChanged: true } })
+  const { server } = client
+  server.acknowledge({ toolsListChanged: true })
+  client.ask('s', 'resources/subscribe', { uri: 'file:///a' })
+  server.acknowledge({ resourceSubscriptions: ['file:///a'] })
+  await loseAll(proxy, client, 2)
+  const before = server.all(LISTEN).length
+  t.equal(before, 12, 'each once, and five times more')
+  client.heard.length = 0
+  client.ask(1, 'tools/list')
+  void server.say({ jsonrpc: '2.0', id: server.id('tools/list'), error: { code: -32000, message: 'still gone' } }, { local: true })
+  t.equal(server.all(LISTEN).length, before, 'the proxy says this, not the server')
+  client.ask(2, 'tools/list')
+  server.answer('tools/list', { tools: [] })
+  const [lists, resource] = server.all(LISTEN).slice(before).map(({ json }) => json)
+  t.match([lists?.params, resource?.params], [{ notifications: { toolsListChanged: true } }, { notifications: { resourceSubscriptions: ['file:///a'] } }])
+  client.ask(3, 'tools/list')
+  server.answer('tools/list', { tools: [] })
+  t.equal(server.all(LISTEN).length, before + 2, 'each once')
+  t.strictSame(client.heard.map(({ json }) => json.id), [1, 2, 3])
+  server.acknowledge({ toolsListChanged: true }, lists?.id as number)
+  server.acknowledge({ resourceSubscriptions: ['file:///a'] }, resource?.id as number)
+  t.strictSame(client.heard.slice(3).map(({ json }) => json), [
+    { jsonrpc: '2.0', method: 'notifications/tools/list_changed' },
+    { jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri: 'file:///a' } },
+  ], 'what may have happened unseen')
+  void server.say(updated(resource?.id as number))
+  t.equal(client.all('notifications/resources/updated').length, 2)
+})
+
+t.test('a lost subscription that is asked for again is opened, and answered when it is there', async (t) => {
+  const proxy = makeProxy({ reopenDelay: 1 })
+  const client = proxy.client().shakeHands()
+  const { server } = client
+  client.ask('s', 'resources/subscribe', { uri: 'file:///a' })
+  server.acknowledge({ resourceSubscriptions: ['file:///a'] })
+  await loseAll(proxy, client, 1)
+  proxy.log.length = 0
+  client.ask(1, 'resources/subscribe', { uri: 'file:///a' })
+  client.ask(2, 'resources/subscribe', { uri: 'file:///a' })
+  t.equal(server.all(LISTEN).length, 7, 'once for both')
+  t.equal(client.answer(1), undefined)
+  await loseAll(proxy, client, 1)
+  for (const id of [1, 2]) t.match(client.answer(id), { error: { code: -32000, message: 'gone' } })
+  client.ask('given up', 'resources/subscribe', { uri: 'file:///a' })
+  client.notify('notifications/cancelled', { requestId: 'given up' })
+  t.equal(server.all('notifications/cancelled').length, 0, 'what the client had before stays')
+  client.ask(3, 'resources/unsubscribe', { uri: 'file:///a' })
+  const count = server.all(LISTEN).length
+  client.ask(4, 'tools/list')
+  server.answer('tools/list', { tools: [] })
+  t.equal(server.all(LISTEN).length, count, 'what is not wanted any more does not come back')
+  client.ask(5, 'resources/subscribe', { uri: 'file:///a' })
+  server.acknowledge({ resourceSubscriptions: ['file:///a'] })
+  t.strictSame(client.answer(5)?.result, {})
 })
 
 t.test('unsubscribed or closed, it is not opened again', async (t) => {

@@ -31,6 +31,11 @@ export function readMessages (bytes: Buffer): Message[] {
   return Message.readLine(bytes.subarray(0, end))
 }
 
+/** The messages of an event, where it is one that has some. */
+export function messagesOf ({ data, event }: StreamEvent): Message[] {
+  return data === '' || (event !== undefined && event !== 'message') ? [] : readMessages(Buffer.from(data))
+}
+
 /** @throws MCP_ERR_REMOTE_MESSAGE_SIZE, or what the connection broke with */
 export async function readBody ({ body }: Response, { name, maxMessageBytes }: Limits): Promise<Buffer> {
   const chunks: Uint8Array[] = []

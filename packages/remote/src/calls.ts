@@ -1,4 +1,5 @@
 import { CANCELLED_ID, Message, mcpError, type CodedError } from '@mcp-proxy/protocol'
+import { endedError, toCoded } from './coded.js'
 import type { Party } from './party.js'
 import type { RemoteSettings } from './options.js'
 
@@ -46,6 +47,11 @@ export class Calls {
     return this.#open.get(rawId)
   }
 
+  /** Whether it still waits for its answer. */
+  isOpen (call: Call): boolean {
+    return this.#open.get(call.rawId) === call
+  }
+
   values (): Call[] {
     return [...this.#open.values()]
   }
@@ -79,12 +85,30 @@ export class Calls {
     return call
   }
 
+  /** Gives one its answer. A promise where the party reads slowly. */
+  answer (call: Call, message: Message): void | Promise<void> {
+    this.take(call.rawId)
+    if (call.own === undefined) return this.#options.party.tell(message)
+    call.own.resolve(message)
+  }
+
   /** Ends one that is still open with an error. */
   fail (call: Call, error: CodedError): void {
-    if (this.#open.get(call.rawId) !== call) return
+    if (!this.isOpen(call)) return
     this.take(call.rawId)
     if (call.own === undefined) this.#options.party.refuse(call.rawId, error)
     else call.own.reject(error)
+  }
+
+  /** Has somebody get the answer of a call, which fails when none has come of that. */
+  async run (call: Call, exchange: () => Promise<void>): Promise<void> {
+    const { settings } = this.#options
+    try {
+      await exchange()
+      this.fail(call, endedError(settings))
+    } catch (error) {
+      this.fail(call, toCoded(error, settings))
+    }
   }
 
   /** Nothing is expected any more. */

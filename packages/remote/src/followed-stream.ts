@@ -1,12 +1,14 @@
-import { mcpError } from '@mcp-proxy/protocol'
 import { mediaType, readEvents, type StreamEvent } from './answer.js'
 import { Backoff } from './backoff.js'
+import { endedError } from './coded.js'
 import { discard } from './http.js'
+import { Linger } from './linger.js'
 import type { RemoteSettings } from './options.js'
 
 export interface FollowOptions {
   readonly settings: RemoteSettings
-  readonly signal: AbortSignal
+  /** Ends it. */
+  readonly controller: AbortController
   readonly onevent: (event: StreamEvent) => Promise<void>
   /** What the stream was for has come. */
   readonly isOver: () => boolean
@@ -19,24 +21,35 @@ export interface FollowOptions {
  * "Resumability and Redelivery"; 2025-11-25 lets servers end it on purpose, and have clients come back).
  * @throws MCP_ERR_REMOTE_ENDED, MCP_ERR_REMOTE_MESSAGE_SIZE
  */
-export async function followStream (response: Response, { settings, signal, onevent, isOver, resume }: FollowOptions): Promise<void> {
+export async function followStream (response: Response, { settings, controller, onevent, isOver, resume }: FollowOptions): Promise<void> {
+  const { signal } = controller
   const backoff = new Backoff(settings.reconnect)
+  const linger = new Linger(controller)
   let lastEventId: string | undefined
   let cause: unknown
-  for (let stream: Response | undefined = response; ;) {
-    try {
-      for await (const event of stream === undefined ? [] : readEvents(stream, settings, milliseconds => backoff.obey(milliseconds))) {
-        backoff.reset()
-        lastEventId = event.id ?? lastEventId
-        await onevent(event)
+  try {
+    await read()
+  } finally {
+    linger.end()
+  }
+
+  async function read (): Promise<void> {
+    for (let stream: Response | undefined = response; ;) {
+      try {
+        for await (const event of stream === undefined ? [] : readEvents(stream, settings, milliseconds => backoff.obey(milliseconds))) {
+          backoff.reset()
+          lastEventId = event.id ?? lastEventId
+          await onevent(event)
+          if (isOver()) linger.begin()
+        }
+      } catch (error) {
+        if (isTooLarge(error) && !isOver()) throw error
+        cause = error
       }
-    } catch (error) {
-      if (isTooLarge(error) && !isOver()) throw error
-      cause = error
+      if (isOver()) return
+      if (lastEventId === undefined || !await backoff.pause(signal)) throw endedError(settings, cause)
+      stream = await open(lastEventId)
     }
-    if (isOver()) return
-    if (lastEventId === undefined || !await backoff.pause(signal)) throw mcpError('MCP_ERR_REMOTE_ENDED', settings.name, { cause })
-    stream = await open(lastEventId)
   }
 
   /** `undefined` when it may be tried again. */
@@ -51,7 +64,7 @@ export async function followStream (response: Response, { settings, signal, onev
     if (resumed.ok && mediaType(resumed) === 'text/event-stream') return resumed
     await discard(resumed)
     // the session is gone, or the server resumes nothing: whether the call has been worked on is not known
-    if (resumed.status < 500 && resumed.status !== 429) throw mcpError('MCP_ERR_REMOTE_ENDED', settings.name, { cause })
+    if (resumed.status < 500 && resumed.status !== 429) throw endedError(settings, cause)
     return undefined
   }
 }

@@ -1,5 +1,5 @@
 import { isModernMessage, mcpError, toRpcError, Message, type CodedError, type Connect, type ConnectContext, type Connection, type Era, type Transport } from '@mcp-proxy/protocol'
-import { isCoded } from './coded.js'
+import { toCoded } from './coded.js'
 import type { RemoteKind } from './remote-kind.js'
 
 /** Messages that wait for it to be known what the server speaks. */
@@ -81,7 +81,7 @@ export class JoinedParty implements Connection {
       const waiting = this.#waiting
       this.#waiting = []
       this.#era = undefined
-      this.#refuse(waiting, isCoded(error) ? error : mcpError('MCP_ERR_REMOTE_ENDED', this.#options.name, { cause: error }))
+      this.#refuse(waiting, toCoded(error, this.#options))
     }
   }
 

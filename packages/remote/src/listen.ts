@@ -1,9 +1,8 @@
-import { Message, SUBSCRIPTION_ID_KEY, isObject, mcpError } from '@mcp-proxy/protocol'
-import { mediaType, readBody, readEvents, readMessages } from './answer.js'
+import { Message, SUBSCRIPTION_ID_KEY, isObject } from '@mcp-proxy/protocol'
+import { readEvents, readMessages } from './answer.js'
 import { Backoff } from './backoff.js'
-import { isCoded } from './coded.js'
-import { discard } from './http.js'
-import { readRefusal, refusalError } from './stream-request.js'
+import { endedError, isCoded } from './coded.js'
+import { readAnswer, readRefusal, refusalAnswer, refusalError } from './stream-request.js'
 import type { RemoteSettings } from './options.js'
 
 export interface ListenOptions {
@@ -53,7 +52,7 @@ export class Listen {
       if (this.#honoured === undefined) break
       settings.log.debug({ server: settings.name }, 'the stream of a subscription is lost')
     } while (await backoff.pause(signal))
-    throw mcpError('MCP_ERR_REMOTE_ENDED', settings.name, { cause })
+    throw endedError(settings, cause)
   }
 
   async #read (backoff: Backoff): Promise<void> {
@@ -61,18 +60,17 @@ export class Listen {
     const response = await open()
     if (!response.ok) {
       const refusal = await readRefusal(response, settings)
-      if (refusal.message === undefined) throw refusalError(refusal, settings)
-      await this.#end(readMessages(refusal.message.edit([], { id: this.#request.rawId }).bytes)[0] ?? refusal.message)
+      // from a server that has taken it before, it means that it is away, whatever words it has for that
+      const isAway = this.#honoured !== undefined && (refusal.status >= 500 || refusal.status === 429)
+      if (refusal.message === undefined || isAway) throw refusalError(refusal, settings)
+      await this.#end(refusalAnswer(refusal.message, this.#request.rawId as string))
       return
     }
-    if (mediaType(response) === 'application/json') {
-      for (const message of readMessages(await readBody(response, settings))) await this.#heard(message)
-      return
-    }
-    if (mediaType(response) !== 'text/event-stream') {
-      await discard(response)
-      throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, `HTTP status ${response.status} without an answer`)
-    }
+    await readAnswer(response, { settings, onmessage: message => this.#heard(message), follow: stream => this.#follow(stream, backoff) })
+  }
+
+  async #follow (response: Response, backoff: Backoff): Promise<void> {
+    const { settings } = this.#options
     backoff.opened()
     for await (const { data } of readEvents(response, settings, milliseconds => backoff.obey(milliseconds))) {
       for (const message of data === '' ? [] : readMessages(Buffer.from(data))) {

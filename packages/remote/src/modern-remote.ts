@@ -1,12 +1,12 @@
-import { CANCELLED_ID, CLIENT_CAPABILITIES_KEY, HEADER_MISMATCH, LATEST_MODERN_REVISION, Message, PROTOCOL_VERSION_KEY, idKey, mcpError, type CodedError, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
-import { mediaType, readBody, readEvents, readMessages } from './answer.js'
+import { CANCELLED_ID, CLIENT_CAPABILITIES_KEY, HEADER_MISMATCH, LATEST_MODERN_REVISION, Message, PROTOCOL_VERSION_KEY, idKey, type ConnectContext, type Connection, type Transport } from '@mcp-proxy/protocol'
+import { readEvents, readMessages } from './answer.js'
 import { Calls, type Call } from './calls.js'
-import { isCoded } from './coded.js'
 import { discard, type Http } from './http.js'
+import { Linger } from './linger.js'
 import { Listen } from './listen.js'
 import { modernHeaders } from './modern-request.js'
 import { Party } from './party.js'
-import { post, readRefusal, refusalError } from './stream-request.js'
+import { post, readAnswer, readRefusal, refusalAnswer, refusalError } from './stream-request.js'
 import type { RemoteSettings } from './options.js'
 import type { ToolParams } from './tool-params.js'
 
@@ -18,8 +18,6 @@ export interface ModernRemoteOptions {
 
 const LISTEN = 'subscriptions/listen'
 const MAX_PAGES = 100
-/** Milliseconds that a server has to end a stream whose answer has come. */
-const LINGER = 2_000
 const META = `"_meta":{"${PROTOCOL_VERSION_KEY}":"${LATEST_MODERN_REVISION}","${CLIENT_CAPABILITIES_KEY}":{}}`
 
 /** A party of 2026-07-28 before a server of the same: each request is an exchange of its own, and its end is its cancellation. */
@@ -60,13 +58,7 @@ export class ModernRemote implements Connection {
   }
 
   async #run (call: Call): Promise<void> {
-    try {
-      if (call.message.method === LISTEN) await this.#listen(call)
-      else await this.#exchange(call, true)
-      this.#calls.fail(call, this.#ended())
-    } catch (error) {
-      this.#calls.fail(call, isCoded(error) ? error : this.#ended(error))
-    }
+    await this.#calls.run(call, () => call.message.method === LISTEN ? this.#listen(call) : this.#exchange(call, true))
   }
 
   async #tell (message: Message): Promise<void> {
@@ -89,32 +81,26 @@ export class ModernRemote implements Connection {
         await this.#exchange(call, false)
         return
       }
-      await this.#answer(call, readMessages(refusal.message.edit([], { id: call.rawId }).bytes)[0] ?? refusal.message)
+      await this.#answer(call, refusalAnswer(refusal.message, call.rawId))
       return
     }
-    switch (mediaType(response)) {
-      case 'application/json':
-        for (const message of readMessages(await readBody(response, settings))) await this.#heard(call, message)
-        if (this.#isOpen(call)) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'its JSON is not the answer')
-        return
-      case 'text/event-stream':
-        return await this.#follow(call, response)
-      default:
-        await discard(response)
-        throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, `HTTP status ${response.status} without an answer`)
-    }
+    await readAnswer(response, {
+      settings,
+      onmessage: message => this.#heard(call, message),
+      follow: stream => this.#follow(call, stream),
+      isOpen: () => this.#calls.isOpen(call),
+    })
   }
 
   async #follow (call: Call, response: Response): Promise<void> {
-    let linger: NodeJS.Timeout | undefined
+    const linger = new Linger(call.controller)
     try {
       for await (const { data } of readEvents(response, this.#options.settings, () => {})) {
         for (const message of data === '' ? [] : readMessages(Buffer.from(data))) await this.#heard(call, message)
-        // the server ends the stream, which leaves the connection to others; one that does not is not waited for
-        if (!this.#isOpen(call)) linger ??= setTimeout(() => call.controller.abort(), LINGER).unref()
+        if (!this.#calls.isOpen(call)) linger.begin()
       }
     } finally {
-      clearTimeout(linger)
+      linger.end()
     }
   }
 
@@ -122,12 +108,8 @@ export class ModernRemote implements Connection {
     return post(this.#options.http, this.#party.context, message, { ...modernHeaders(message), ...more }, controller.signal)
   }
 
-  #isOpen (call: Call): boolean {
-    return this.#calls.get(call.rawId) === call
-  }
-
   async #heard (call: Call, message: Message): Promise<void> {
-    if (!this.#isOpen(call)) return
+    if (!this.#calls.isOpen(call)) return
     if (message.kind === 'notification') {
       if (call.own === undefined) await this.#party.tell(message, { relatedRequestId: call.rawId })
     } else if (message.kind === 'response' && message.rawId === call.rawId) await this.#answer(call, message)
@@ -137,10 +119,7 @@ export class ModernRemote implements Connection {
   async #answer (call: Call, answer: Message): Promise<void> {
     const { settings, tools } = this.#options
     // before the call is taken: what cannot be read is no answer
-    const message = call.message.method === 'tools/list' ? tools.learn(answer, settings.log) : answer
-    this.#calls.take(call.rawId)
-    if (call.own === undefined) await this.#party.tell(message)
-    else call.own.resolve(message)
+    await this.#calls.answer(call, call.message.method === 'tools/list' ? tools.learn(answer, settings.log) : answer)
   }
 
   /** Asks for the tools, whose schemas may have changed; `false` when they cannot be had. */
@@ -166,13 +145,9 @@ export class ModernRemote implements Connection {
       settings,
       signal: call.controller.signal,
       open: () => this.#post(call),
-      tell: message => this.#isOpen(call) ? this.#party.tell(message, { relatedRequestId: call.rawId }) : undefined,
-      end: message => this.#isOpen(call) ? this.#answer(call, message) : undefined,
+      tell: message => this.#calls.isOpen(call) ? this.#party.tell(message, { relatedRequestId: call.rawId }) : undefined,
+      end: message => this.#calls.isOpen(call) ? this.#answer(call, message) : undefined,
     }).run()
-  }
-
-  #ended (cause?: unknown): CodedError {
-    return mcpError('MCP_ERR_REMOTE_ENDED', this.#options.settings.name, { cause })
   }
 
   #debug (object: object, text: string): void {

@@ -24,7 +24,7 @@ export interface RemoteServer {
  */
 export function remoteServer (options: RemoteServerOptions): RemoteServer {
   const settings = readRemoteOptions(options)
-  const { log, name, maxCalls, personal, requestTimeout } = settings
+  const { log, name, maxCalls, personal, reconnect, requestTimeout } = settings
   const http = new Http(settings)
   const kind = new RemoteKind(http, settings)
   const tools = new ToolParamsByPrincipal()
@@ -35,7 +35,7 @@ export function remoteServer (options: RemoteServerOptions): RemoteServer {
   // a session that was opened with the headers of one party is of no use to another
   const servers = new IntroducedServers(legacy, { name, ...(requestTimeout > 0 && { startTimeout: requestTimeout }), ...(personal && { maxIdle: 0 }) })
   const modernBeforeLegacy = modernOverLegacy(servers, { log })
-  const legacyBeforeModern = legacyOverModern(modern, { serverName: name, maxCalls })
+  const legacyBeforeModern = legacyOverModern(modern, { serverName: name, maxCalls, reopenDelay: Math.max(reconnect.delay, 1) })
 
   const route = (party: Era, server: Era): Connect => {
     if (party === server) return party === 'modern' ? modern : legacy

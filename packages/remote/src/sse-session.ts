@@ -1,14 +1,17 @@
-import { CANCELLED_ID, Message, idKey, mcpError, type CodedError } from '@mcp-proxy/protocol'
-import { mediaType, readEvents, readMessages, type StreamEvent } from './answer.js'
+import { mcpError, type CodedError, type Message } from '@mcp-proxy/protocol'
+import { mediaType, messagesOf, readEvents } from './answer.js'
 import { Backoff } from './backoff.js'
-import { Calls, cancellation, type Call } from './calls.js'
-import { isCoded } from './coded.js'
+import { endedError, toCoded } from './coded.js'
+import { Conversation } from './conversation.js'
 import { discard, type Http } from './http.js'
-import { Outbox } from './outbox.js'
-import { changes, type SessionMemory } from './session-memory.js'
-import { post, readRefusal, refusalError } from './stream-request.js'
+import { messageEndpoint } from './message-endpoint.js'
+import { reintroduce } from './reintroduction.js'
+import { post, readRefusal, refusalAnswer, refusalError } from './stream-request.js'
+import type { Call, Calls } from './calls.js'
+import type { Outbox } from './outbox.js'
 import type { Party } from './party.js'
 import type { RemoteSettings } from './options.js'
+import type { SessionMemory } from './session-memory.js'
 
 export interface SseSessionOptions {
   readonly http: Http
@@ -25,6 +28,7 @@ export interface SseSessionOptions {
 export class SseSession {
   readonly #options: SseSessionOptions
   readonly #party: Party
+  readonly #conversation: Conversation
   readonly #calls: Calls
   readonly #outbox: Outbox
   readonly #end = new AbortController()
@@ -41,29 +45,25 @@ export class SseSession {
   constructor (options: SseSessionOptions) {
     this.#options = options
     this.#party = options.party
-    this.#calls = new Calls({ party: options.party, settings: options.settings, ontimeout: call => this.#cancel(call) })
-    this.#outbox = new Outbox({
-      send: message => this.#send(message),
-      blocks: ({ kind, method }) => kind !== 'request' || method === 'initialize',
-      ondrop: message => this.#drop(message),
+    this.#conversation = new Conversation({
+      ...options,
+      send: (message, call) => this.#send(message, call),
+      onwithdrawn: (call) => { this.#sent.delete(call) },
     })
+    this.#calls = this.#conversation.calls
+    this.#outbox = this.#conversation.outbox
     this.#outbox.hold()
   }
 
   receive (message: Message): void {
-    if (message.kind === 'request' && this.#calls.open(message) === undefined) return
-    this.#options.memory.note(message)
-    if (message.method === 'notifications/cancelled') this.#withdraw(message)
-    this.#outbox.add(message)
-    this.#ensure()
+    if (this.#conversation.receive(message)) this.#ensure()
   }
 
   async close (): Promise<void> {
     if (this.#end.signal.aborted) return
     this.#end.abort()
     this.#party.leave()
-    this.#outbox.take()
-    this.#calls.stop()
+    this.#conversation.stop()
     this.#stream?.abort()
   }
 
@@ -83,7 +83,7 @@ export class SseSession {
     do {
       const stream = new AbortController()
       this.#stream = stream
-      const error = await this.#read(AbortSignal.any([stream.signal, this.#end.signal]), backoff).then(() => this.#ended(), (cause: unknown) => isCoded(cause) ? cause : this.#ended(cause))
+      const error = await this.#read(AbortSignal.any([stream.signal, this.#end.signal]), backoff).then(() => endedError(settings), (cause: unknown) => toCoded(cause, settings))
       this.#endpoint = undefined
       this.#outbox.hold()
       if (this.#end.signal.aborted) return
@@ -99,7 +99,7 @@ export class SseSession {
     } while (await backoff.pause(this.#end.signal))
     if (this.#end.signal.aborted) return
     settings.log.warn({ server: settings.name }, 'the stream cannot be opened again: the next message tries it')
-    this.#failAll(this.#ended())
+    this.#failAll(endedError(settings))
   }
 
   async #read (signal: AbortSignal, backoff: Backoff): Promise<void> {
@@ -112,29 +112,21 @@ export class SseSession {
     }
     backoff.opened()
     for await (const event of readEvents(response, settings, milliseconds => backoff.obey(milliseconds))) {
-      if (event.event === 'endpoint') this.#open(event.data, response.url)
-      else if (event.data !== '' && (event.event === undefined || event.event === 'message')) {
+      if (event.event === 'endpoint') {
+        if (this.#endpoint === undefined) this.#open(messageEndpoint(event.data, response.url, settings))
+        continue
+      }
+      for (const message of messagesOf(event)) {
         backoff.reset()
-        await this.#heard(event)
+        await this.#heard(message)
       }
     }
   }
 
-  /** @throws MCP_ERR_REMOTE_PROTOCOL */
-  #open (place: string, base: string): void {
-    const { settings, onsse } = this.#options
-    if (this.#endpoint !== undefined) return
-    let endpoint: URL
-    try {
-      endpoint = new URL(place, base === '' ? settings.url : base)
-    } catch {
-      throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'it names no endpoint')
-    }
-    // what is sent there, credentials with it, is for this server
-    if (endpoint.origin !== settings.url.origin) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, `its endpoint is at ${endpoint.origin}`)
-    endpoint.hash = ''
+  /** Messages can be sent. */
+  #open (endpoint: URL): void {
     this.#endpoint = endpoint
-    onsse()
+    this.#options.onsse()
     if (!this.#introduced) this.#outbox.release()
     else void this.#reintroduce(endpoint)
   }
@@ -142,17 +134,12 @@ export class SseSession {
   /** Says what the server knew before the stream was lost. */
   async #reintroduce (endpoint: URL): Promise<void> {
     const { memory, settings } = this.#options
-    const { initialize } = memory
     try {
-      if (initialize === undefined) throw this.#ended()
-      const answer = await this.#ask(rawId => initialize.rewrite(rawId))
-      if (answer.failed) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'it refuses another session')
-      await this.#send(Message.notification('notifications/initialized'))
-      for (const request of memory.repeat()) await this.#ask(rawId => request.rewrite(rawId)).catch(() => {})
+      const news = await reintroduce({ memory, settings, ask: make => this.#conversation.ask(make), tell: message => this.#send(message, undefined) })
       // lost again meanwhile
       if (this.#endpoint !== endpoint) return
       this.#outbox.release()
-      for (const news of changes(answer)) void this.#party.tell(news)
+      for (const change of news) void this.#party.tell(change)
     } catch (err) {
       settings.log.debug({ err, server: settings.name }, 'the handshake could not be repeated')
       if (this.#endpoint === endpoint) this.#stream?.abort()
@@ -160,14 +147,12 @@ export class SseSession {
   }
 
   /** Sends one; an error reaches whoever waits for its answer. */
-  async #send (message: Message): Promise<void> {
-    const call = message.kind === 'request' ? this.#calls.get(message.rawId as string) : undefined
-    if (message.kind === 'request' && call?.message !== message) return
+  async #send (message: Message, call: Call | undefined): Promise<void> {
     if (call !== undefined) this.#sent.add(call)
     try {
       await this.#post(message, call)
     } catch (error) {
-      if (call !== undefined) this.#calls.fail(call, isCoded(error) ? error : this.#ended(error))
+      if (call !== undefined) this.#calls.fail(call, toCoded(error, this.#options.settings))
       else if (!this.#end.signal.aborted) this.#options.settings.log.debug({ err: error, server: this.#options.settings.name, method: message.method }, 'a message has not reached the server')
     }
   }
@@ -175,7 +160,7 @@ export class SseSession {
   async #post (message: Message, call: Call | undefined): Promise<void> {
     const { http, party, settings } = this.#options
     const url = this.#endpoint
-    if (url === undefined) throw this.#ended()
+    if (url === undefined) throw endedError(settings)
     const response = await post(http, party.context, message, {}, call?.controller.signal ?? this.#end.signal, url)
     if (response.ok) {
       await discard(response)
@@ -191,33 +176,21 @@ export class SseSession {
       if (this.#endpoint === url) this.#stream?.abort()
       return
     }
-    if (call === undefined) throw refusalError(refusal, settings)
-    if (refusal.message === undefined) throw refusalError(refusal, settings)
-    await this.#answer(call, readMessages(refusal.message.edit([], { id: call.rawId }).bytes)[0] ?? refusal.message)
+    if (call === undefined || refusal.message === undefined) throw refusalError(refusal, settings)
+    await this.#answer(call, refusalAnswer(refusal.message, call.rawId))
   }
 
-  async #heard ({ data }: StreamEvent): Promise<void> {
-    for (const message of readMessages(Buffer.from(data))) {
-      if (message.kind !== 'response') {
-        await this.#party.tell(message)
-        continue
-      }
-      const call = this.#calls.get(message.rawId ?? '')
-      if (call === undefined) this.#options.settings.log.debug({ server: this.#options.settings.name }, 'dropped an answer to no open call')
-      else await this.#answer(call, message)
-    }
+  async #heard (message: Message): Promise<void> {
+    if (message.kind !== 'response') return await this.#party.tell(message)
+    const call = this.#calls.get(message.rawId ?? '')
+    if (call === undefined) this.#options.settings.log.debug({ server: this.#options.settings.name }, 'dropped an answer to no open call')
+    else await this.#answer(call, message)
   }
 
   async #answer (call: Call, message: Message): Promise<void> {
-    this.#calls.take(call.rawId)
     this.#sent.delete(call)
     if (call.message.method === 'initialize' && !message.failed) this.#introduced = true
-    if (call.own === undefined) await this.#party.tell(message)
-    else call.own.resolve(message)
-  }
-
-  #ask (make: (rawId: string) => Message): Promise<Message> {
-    return new Promise((resolve, reject) => { void this.#send(this.#calls.openOwn(make, { resolve, reject }).message) })
+    await this.#calls.answer(call, message)
   }
 
   /** Those that the lost stream was to answer. */
@@ -232,27 +205,5 @@ export class SseSession {
   #failAll (error: CodedError): void {
     this.#outbox.take()
     for (const call of this.#calls.values()) this.#calls.fail(call, error)
-  }
-
-  #withdraw (notification: Message): void {
-    const call = this.#calls.get(idKey(notification.raw(CANCELLED_ID) ?? '') ?? '')
-    if (call === undefined || call.own !== undefined || call.message.method === 'initialize') return
-    this.#calls.take(call.rawId)
-    this.#sent.delete(call)
-  }
-
-  #cancel (call: Call): void {
-    this.#sent.delete(call)
-    if (call.message.method === 'initialize') return
-    this.#outbox.add(cancellation(call))
-  }
-
-  #drop (message: Message): void {
-    const call = message.kind === 'request' ? this.#calls.get(message.rawId as string) : undefined
-    if (call !== undefined) this.#calls.fail(call, mcpError('MCP_ERR_CHILD_BUSY', this.#options.settings.name))
-  }
-
-  #ended (cause?: unknown): CodedError {
-    return mcpError('MCP_ERR_REMOTE_ENDED', this.#options.settings.name, { cause })
   }
 }

@@ -21,6 +21,11 @@ export interface Refusal {
   readonly retryAfter: number | undefined
 }
 
+/** What the server says itself, under the id of the request: the server may not have read that far. */
+export function refusalAnswer (message: Message, rawId: string): Message {
+  return readMessages(message.edit([], { id: rawId }).bytes)[0] ?? message
+}
+
 /** Reads what an answer with an error status says. */
 export async function readRefusal (response: Response, settings: RemoteSettings): Promise<Refusal> {
   const { status } = response
@@ -44,4 +49,31 @@ export function refusalError ({ status, retryAfter }: Refusal, { name }: RemoteS
   const missing = status === 404 || status === 405
   const error = missing ? mcpError('MCP_ERR_REMOTE_PROTOCOL', name, `HTTP status ${status}`) : mcpError('MCP_ERR_REMOTE_STATUS', name, status)
   return retryAfter === undefined ? error : Object.assign(error, { retryAfter })
+}
+
+export interface AnswerReader {
+  readonly settings: RemoteSettings
+  readonly onmessage: (message: Message) => void | Promise<void>
+  /** Reads an event stream to its end. */
+  readonly follow: (stream: Response) => Promise<void>
+  /** Whether the answer is still to come, which in JSON it cannot. @default false */
+  readonly isOpen?: (() => boolean) | undefined
+}
+
+/**
+ * Reads what a request is answered with: JSON, or an event stream.
+ * @throws MCP_ERR_REMOTE_PROTOCOL, MCP_ERR_REMOTE_MESSAGE_SIZE, or what the connection broke with
+ */
+export async function readAnswer (response: Response, { settings, onmessage, follow, isOpen = () => false }: AnswerReader): Promise<void> {
+  switch (mediaType(response)) {
+    case 'application/json':
+      for (const message of readMessages(await readBody(response, settings))) await onmessage(message)
+      if (isOpen()) throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, 'its JSON is not the answer')
+      return
+    case 'text/event-stream':
+      return await follow(response)
+    default:
+      await discard(response)
+      throw mcpError('MCP_ERR_REMOTE_PROTOCOL', settings.name, `HTTP status ${response.status} without an answer`)
+  }
 }

@@ -165,6 +165,53 @@ t.test('a subscription that is refused, breaks before it begins, or cannot be ha
   t.equal(count, 6, 'once, and five times more')
 })
 
+t.test('an outage that outlasts all attempts: what a party that shakes hands has subscribed to comes back with the first answer', async (t) => {
+  const lines: LogLine[] = []
+  let away = false
+  const listens: Asked[] = []
+  const server = await scripted(t, modern((asked) => {
+    if (away) asked.cut()
+    else if (asked.what === 'subscriptions/listen') {
+      listens.push(asked)
+      asked.stream().say({ method: 'notifications/subscriptions/acknowledged', params: { _meta: { [KEY]: asked.json.id }, notifications: asked.json.params?.['notifications'] } })
+    } else return
+    return true
+  }))
+  const party = new TestParty(remote(t, { url: server.url }), { log: makeLog(lines) })
+  await party.start()
+  t.match(await party.call('resources/subscribe', { uri: 'x://1' }), { result: {} })
+  await until(() => listens.length === 2)
+  away = true
+  for (const listen of listens.splice(0)) listen.cut()
+  await until(() => lines.filter(({ level }) => level === 'warn').length === 2)
+  t.match(await party.call('tools/list'), { error: { data: { code: 'MCP_ERR_REMOTE_UNREACHABLE' } } })
+  t.equal(listens.length, 0)
+  away = false
+  t.match(await party.call('tools/list'), { result: { echoed: 'tools/list' } })
+  t.match((await party.told('notifications/resources/updated')).json.params, { uri: 'x://1' })
+  await party.told('notifications/tools/list_changed')
+  await party.told('notifications/resources/list_changed')
+  const again = listens.find(({ text }) => text.includes('resourceSubscriptions')) as Asked
+  again.say({ method: 'notifications/resources/updated', params: { _meta: { [KEY]: again.json.id }, uri: 'x://1' } })
+  await party.told('notifications/resources/updated', 2)
+})
+
+t.test('a subscription survives a server that says itself that it is away', async (t) => {
+  let count = 0
+  const server = await scripted(t, modern((asked) => {
+    if (asked.what !== 'subscriptions/listen') return
+    if (++count === 2) asked.error(-32000, { status: 503 })
+    else asked.stream().say({ method: 'notifications/subscriptions/acknowledged', params: { notifications: { toolsListChanged: true } } })
+    return true
+  }))
+  const party = new TestParty(remote(t, { url: server.url }))
+  party.askModern('subscriptions/listen', { notifications: { toolsListChanged: true } })
+  await party.told('notifications/subscriptions/acknowledged')
+  server.asked.at(-1)?.cut()
+  await party.told('notifications/tools/list_changed')
+  t.equal(count, 3)
+})
+
 t.test('leaving ends what is open', async (t) => {
   const server = await scripted(t, modern(asked => asked.what === 'call'))
   const party = new TestParty(remote(t, { url: server.url }))

@@ -1,4 +1,4 @@
-import { mcpError, type Message } from '@mcp-proxy/protocol'
+import { mcpError, mostVerbose, type CodedError, type Message } from '@mcp-proxy/protocol'
 import { DISCOVER, INITIALIZED, discoverParams } from './handshake.js'
 import type { Hub } from './hub.js'
 
@@ -21,4 +21,24 @@ export function accept (hub: Hub, answer: Message): void {
   hub.introduced = true
   hub.initializeAnswer = answer
   hub.send(INITIALIZED)
+}
+
+/** A child that replaces another learns what clients had told the first. */
+export function restore ({ listens, modern, own, peers, subscriptions }: Hub): void {
+  if (modern) {
+    listens.reopen()
+    return
+  }
+  const level = mostVerbose([...peers].map(peer => peer.logLevel))
+  if (level !== undefined) own.tell('logging/setLevel', JSON.stringify({ level }))
+  for (const uri of subscriptions.uris) own.tell('resources/subscribe', JSON.stringify({ uri }))
+}
+
+/** Why a child did not become ready, as its clients are told. */
+export function handshakeError ({ settings: { name } }: Hub, cause: unknown): CodedError {
+  return isCoded(cause) ? cause : mcpError('MCP_ERR_CHILD_HANDSHAKE', name, cause instanceof Error ? cause.message : String(cause), { cause })
+}
+
+function isCoded (error: unknown): error is CodedError {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('MCP_ERR_')
 }

@@ -7,9 +7,11 @@ import type { Kind, Lease, LeaseEnd, WarmPool } from './warm-pool.js'
 
 /** A request that waits for a child, or has one to itself. */
 interface OpenCall {
-  /** Aborted when the child is not wanted any more. */
-  readonly wanted: AbortController
   readonly kind: Kind
+  /** The child is not wanted any more. */
+  over: boolean
+  /** Says so to whoever looks for one; made when there is none at once. */
+  wanted?: AbortController
   serving?: { readonly lease: Lease, readonly peer: Peer, readonly transport: Transport }
 }
 
@@ -109,16 +111,16 @@ export class LeasedCalls {
       this.#refuse(rawId, this.#calls.has(rawId) ? mcpError('MCP_ERR_ID_IN_USE', rawId) : mcpError('MCP_ERR_CALL_LIMIT', maxPendingCalls))
       return
     }
-    const call: OpenCall = { wanted: new AbortController(), kind }
+    const call: OpenCall = { kind, over: false }
     this.#calls.set(rawId, call)
     if (kept !== undefined) {
       then(kept, call)
       return
     }
-    const { signal } = call.wanted
-    pool.lease(kind, this.#context.principal, signal).then((lease) => {
+    const wanted = (): AbortSignal => (call.wanted ??= new AbortController()).signal
+    pool.lease(kind, this.#context.principal, wanted).then((lease) => {
       // cancelled, or the client has left; the id may be in use again
-      if (signal.aborted) {
+      if (call.over) {
         lease?.release('unused')
       } else if (lease === undefined) {
         this.#calls.delete(rawId)
@@ -128,7 +130,7 @@ export class LeasedCalls {
       }
     }).catch((error: CodedError) => {
       this.#context.log.error({ err: error }, 'no child for a call')
-      if (signal.aborted) return
+      if (call.over) return
       this.#calls.delete(rawId)
       this.#refuse(rawId, error)
     })
@@ -139,7 +141,8 @@ export class LeasedCalls {
   }
 
   #end (rawId: string, call: OpenCall, end: LeaseEnd, answer?: Message): void {
-    call.wanted.abort()
+    call.over = true
+    call.wanted?.abort()
     if (this.#calls.get(rawId) === call) this.#calls.delete(rawId)
     const { serving } = call
     if (serving === undefined) return

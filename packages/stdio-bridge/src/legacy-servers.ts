@@ -38,7 +38,7 @@ export class LegacyServers implements LegacySource {
     const { maxChildren, scope, warm } = this.#options
     const { name, settings } = scope(context)
     const kind: Kind = need.introduction === undefined ? plainKind(settings, name) : introducedKind(settings, need.introduction, name)
-    const lease = await warm.lease(kind, context.principal, need.signal())
+    const lease = await warm.lease(kind, context.principal, () => need.signal())
     if (lease === undefined) throw Object.assign(mcpError('MCP_ERR_CHILD_LIMIT', maxChildren), { retryAfter: 1 })
     return leasedServer(lease, context)
   }

@@ -1,11 +1,11 @@
-import { mcpError, mostVerbose, type CodedError } from '@mcp-proxy/protocol'
-import { Child, type ChildExit } from './child.js'
+import { mcpError, type CodedError } from '@mcp-proxy/protocol'
 import { Heartbeat } from './heartbeat.js'
 import { sharedInitialize } from './handshake.js'
 import { EraProbe } from './era-probe.js'
-import { discover, initialize } from './introduction.js'
-import { Restarts } from './restarts.js'
-import { fromServer, fromServerOversize } from './server-to-client.js'
+import { discover, handshakeError, initialize, restore } from './introduction.js'
+import { Processes } from './processes.js'
+import { Replacement } from './replacement.js'
+import type { Child, ChildExit } from './child.js'
 import type { Hub } from './hub.js'
 
 /**
@@ -16,9 +16,6 @@ import type { Hub } from './hub.js'
  * - `closed`: for good.
  */
 export type SupervisorState = 'idle' | 'waiting' | 'starting' | 'ready' | 'closed'
-
-/** Milliseconds after which a child that was up counts as one that worked. */
-const STABLE = 60_000
 
 /** What the supervisor tells of its child. */
 export interface SupervisorHandler {
@@ -36,32 +33,29 @@ export interface SupervisorHandler {
 export class Supervisor {
   readonly #hub: Hub
   readonly #handler: SupervisorHandler
-  readonly #restarts: Restarts
+  readonly #processes: Processes
+  readonly #replacement: Replacement
   #state: SupervisorState = 'idle'
   #starting: Promise<void> | undefined
-  #backOff: NodeJS.Timeout | undefined
   #heartbeat: Heartbeat | undefined
   /** Parameters of the handshake, as JSON text: the client's own when it has the child to itself. */
   #initializeParams: string | undefined
-  #starts = 0
-  #startedAt = 0
   readonly #probe: EraProbe
   #answered = false
-  /** All that run, also one that was given up and is being ended. */
-  readonly #children = new Set<Child>()
 
   constructor (hub: Hub, handler: SupervisorHandler) {
     this.#hub = hub
     this.#handler = handler
-    this.#restarts = new Restarts(hub.settings.restart)
+    this.#processes = new Processes(hub, (child, exit, how) => this.#exited(child, exit, how))
+    this.#replacement = new Replacement(hub, delay => this.need(delay))
     this.#probe = new EraProbe(hub, () => {
       if (this.state === 'closed') return false
-      this.#spawn()
+      this.#processes.spawn()
       return true
     })
     hub.onworked = () => {
       hub.introduced = true
-      this.#restarts.worked()
+      this.#replacement.worked()
       if (this.#answered) return
       this.#answered = true
       handler.answered()
@@ -70,19 +64,16 @@ export class Supervisor {
 
   get state (): SupervisorState { return this.#state }
   /** Children lost so far. */
-  get losses (): number { return this.#restarts.total }
+  get losses (): number { return this.#replacement.losses }
 
   /** Why no child is started now; `undefined` when one may be. */
   get refusal (): CodedError | undefined {
     if (this.#state === 'closed') return mcpError('MCP_ERR_STOPPED')
-    const wait = this.#state === 'idle' ? this.#restarts.blockedFor(Date.now()) : 0
-    if (wait === 0) return undefined
-    const retryAfter = Math.ceil(wait / 1000)
-    return Object.assign(mcpError('MCP_ERR_CHILD_UNAVAILABLE', this.#hub.settings.name, retryAfter), { retryAfter })
+    return this.#state === 'idle' ? this.#replacement.refusal : undefined
   }
 
   /** Starts a child for somebody who needs one: now, or when the back-off is over. */
-  need (delay: number = this.#restarts.backOff()): void {
+  need (delay: number = this.#replacement.backOff()): void {
     if (this.#state !== 'idle') return
     // a child of one client's own lets it shake hands itself
     const begin = (): void => {
@@ -94,10 +85,10 @@ export class Supervisor {
       return
     }
     this.#state = 'waiting'
-    this.#backOff = setTimeout(() => {
+    this.#replacement.after(delay, () => {
       this.#state = 'idle'
       begin()
-    }, delay)
+    })
   }
 
   /** What the child is has to be found out first, and then its client introduces it. */
@@ -120,7 +111,7 @@ export class Supervisor {
   prepare (): void {
     if (this.#state !== 'idle' || this.#hub.child !== undefined) return
     this.#hub.spare = true
-    this.#spawn()
+    this.#processes.spawn()
   }
 
   /** Starts a child that its client's own `initialize` will introduce; `false` when this is not the time for that. */
@@ -129,7 +120,7 @@ export class Supervisor {
     if (this.#state !== 'idle' || this.#initializeParams !== undefined || (era.known !== 'legacy' && child === undefined)) return false
     this.#initializeParams = initializeParams
     // one that was asked what it is waits for this, and so does a spare
-    if (child === undefined) this.#spawn()
+    if (child === undefined) this.#processes.spawn()
     this.#state = 'ready'
     this.#watch()
     return true
@@ -144,10 +135,10 @@ export class Supervisor {
     this.#state = 'closed'
     // its client may leave before it has shaken hands
     this.#hub.era.giveUp()
-    clearTimeout(this.#backOff)
+    this.#replacement.cancel()
     this.#heartbeat?.stop()
     this.#hub.own.fail(mcpError('MCP_ERR_STOPPED'))
-    await Promise.all([...this.#children].map(child => child.stop()))
+    await this.#processes.stop()
   }
 
   async #start (): Promise<void> {
@@ -159,10 +150,10 @@ export class Supervisor {
       else await this.#probe.learn(this.#initializeParams)
     })
     this.#starting = undefined
-    this.#restore()
+    restore(this.#hub)
     this.#state = 'ready'
     this.#watch()
-    this.#handler.ready(this.#starts > 1)
+    this.#handler.ready(this.#processes.count > 1)
   }
 
   /** Asks a child of one client's own what it is; a child that shakes hands then waits for that client to do so. */
@@ -180,9 +171,9 @@ export class Supervisor {
 
   /** Starts a child, unless one waits, and makes it ready. */
   async #begin (introduce: () => Promise<void>): Promise<void> {
-    clearTimeout(this.#backOff)
+    this.#replacement.cancel()
     this.#state = 'starting'
-    if (this.#hub.child === undefined) this.#spawn()
+    if (this.#hub.child === undefined) this.#processes.spawn()
     try {
       await introduce()
       // closed meanwhile: the child is being stopped
@@ -190,7 +181,7 @@ export class Supervisor {
     } catch (cause) {
       this.#hub.era.giveUp()
       const { child } = this.#hub
-      const error = isCoded(cause) ? cause : mcpError('MCP_ERR_CHILD_HANDSHAKE', this.#hub.settings.name, cause instanceof Error ? cause.message : String(cause), { cause })
+      const error = handshakeError(this.#hub, cause)
       // when the child has exited, that has been dealt with and is the reason
       if (child !== undefined) {
         this.#lose(Object.assign(error, { stderr: child.stderrTail }))
@@ -201,39 +192,6 @@ export class Supervisor {
     }
   }
 
-  #spawn (): Child {
-    const { settings, log, events } = this.#hub
-    const child: Child = new Child(settings, log, {
-      // a child that was given up may talk on
-      message: (message) => { if (this.#hub.child === child) fromServer(this.#hub, message) },
-      oversize: (head, tail) => { if (this.#hub.child === child) fromServerOversize(this.#hub, head, tail) },
-      exit: exit => this.#exited(child, exit),
-    })
-    this.#hub.child = child
-    this.#hub.introduced = false
-    this.#startedAt = Date.now()
-    this.#children.add(child)
-    this.#starts++
-    // without an id there is no process: 'server ended' says why
-    if (child.pid !== undefined) {
-      log.info({ childPid: child.pid }, 'server started')
-      events.report('spawn', { server: settings.name, pid: child.pid })
-    }
-    return child
-  }
-
-  /** A child that replaces another learns what clients had told the first. */
-  #restore (): void {
-    const { own, peers, subscriptions } = this.#hub
-    if (this.#hub.modern) {
-      this.#hub.listens.reopen()
-      return
-    }
-    const level = mostVerbose([...peers].map(peer => peer.logLevel))
-    if (level !== undefined) own.tell('logging/setLevel', JSON.stringify({ level }))
-    for (const uri of subscriptions.uris) own.tell('resources/subscribe', JSON.stringify({ uri }))
-  }
-
   /** The child is up. Looks from now on whether it still answers, if that is wanted. */
   #watch (): void {
     const { child, events, settings } = this.#hub
@@ -241,16 +199,10 @@ export class Supervisor {
     if (child !== undefined) this.#heartbeat = new Heartbeat(this.#hub, child)
   }
 
-  #exited (child: Child, exit: ChildExit): void {
-    const { log, settings, events, own } = this.#hub
-    const expected = this.#state === 'closed'
-    log[expected ? 'debug' : 'warn']({ childPid: child.pid, code: exit.code, signal: exit.signal, err: exit.error }, 'server ended')
-    events.report('exit', { server: settings.name, pid: child.pid, code: exit.code, signal: exit.signal, expected })
-    // it may have left others behind
-    void child.stop().finally(() => this.#children.delete(child))
+  #exited (child: Child, exit: ChildExit, how: string): void {
+    const { settings, own } = this.#hub
     if (this.#hub.child !== child) return
-    const how = explainStart(exit.error) ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`)
-    if (this.#probe.asking && exit.error === undefined && !expected) {
+    if (this.#probe.asking && exit.error === undefined && this.#state !== 'closed') {
       // the next one is spoken to in another way: nobody has to know
       this.#hub.child = undefined
       own.fail(mcpError('MCP_ERR_CHILD_EXITED', settings.name, how))
@@ -261,7 +213,7 @@ export class Supervisor {
   }
 
   #lose (error: CodedError): void {
-    const { events, own, peers, settings, log } = this.#hub
+    const { own } = this.#hub
     this.#hub.lastStderr = this.#hub.child?.stderrTail ?? []
     this.#hub.child = undefined
     this.#hub.early.length = 0
@@ -273,38 +225,9 @@ export class Supervisor {
       return
     }
     this.#state = 'idle'
-    // rare losses of a server that has been up for long are not in a row
-    if (Date.now() - this.#startedAt > STABLE) this.#restarts.worked()
-    const broken = this.#restarts.lost(Date.now())
+    const broken = this.#replacement.lost(this.#processes.startedAt)
     own.fail(error)
     this.#handler.lost(error)
-    const { failures } = this.#restarts
-    if (broken) {
-      const { coolDown } = settings.restart
-      log.error({ failures, coolDown }, 'server keeps ending; it is left alone for a while')
-      events.report('breaker', { server: settings.name, failures, coolDown })
-      // whoever only listens does not call: somebody has to look again
-      this.#backOff = setTimeout(() => { if (peers.size > 0) this.need(0) }, coolDown).unref()
-    } else if (peers.size > 0) {
-      // sessions are open: their subscriptions and notifications need a child, also while nobody calls
-      const delay = this.#restarts.backOff()
-      events.report('restart', { server: settings.name, failures, delay })
-      this.need(delay)
-    }
+    this.#replacement.follow(broken)
   }
-}
-
-/** Why a process could not be started, without the paths of this machine, which the log has. */
-function explainStart (error: NodeJS.ErrnoException | undefined): string | undefined {
-  if (error === undefined) return undefined
-  switch (error.code) {
-    // Node says so for a working directory that does not exist, too
-    case 'ENOENT': return 'the command or its working directory was not found'
-    case 'EACCES': return 'the command may not be executed'
-    default: return error.code ?? error.message
-  }
-}
-
-function isCoded (error: unknown): error is CodedError {
-  return error instanceof Error && 'code' in error && String(error.code).startsWith('MCP_ERR_')
 }

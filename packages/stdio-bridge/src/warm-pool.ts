@@ -56,7 +56,7 @@ export interface Lease {
 export class WarmPool {
   readonly #options: WarmPoolOptions
   readonly #restarts: Restarts
-  readonly #queue: LeaseQueue
+  readonly #queue = new LeaseQueue()
   /** Children that are ready. Of a kind that has been taken away none are kept ready any more. */
   readonly #shelves = new Shelves((name) => { if (this.#latest?.kind.name === name) this.#latest = undefined })
   /** The kind that was asked for last: of this one, children are kept ready. */
@@ -70,7 +70,6 @@ export class WarmPool {
   constructor (options: WarmPoolOptions) {
     this.#options = options
     this.#restarts = new Restarts(options.restart)
-    this.#queue = new LeaseQueue(options.timeout)
     const { idleTimeout } = options
     this.#sweeper = setInterval(() => this.#sweep(Date.now()), Math.ceil((idleTimeout || SURPLUS_TIMEOUT) / 4)).unref()
   }
@@ -84,17 +83,19 @@ export class WarmPool {
    * A child for one call: one that is ready, or a new one, or one that becomes free. Nothing when none did in time, or
    * when the signal says that it is not wanted any more.
    * @param owner the user that the call is of
+   * @param wanted asked for the signal when the call has to wait
    * @throws MCP_ERR_CHILD_START, MCP_ERR_CHILD_EXITED, MCP_ERR_CHILD_HANDSHAKE, MCP_ERR_CHILD_UNAVAILABLE
    */
-  async lease (kind: Kind, owner: string | undefined, signal?: AbortSignal): Promise<Lease | undefined> {
+  async lease (kind: Kind, owner: string | undefined, wanted?: () => AbortSignal): Promise<Lease | undefined> {
     const blocked = this.#restarts.blockedFor(Date.now())
     if (blocked > 0) {
       const retryAfter = Math.ceil(blocked / 1000)
       throw Object.assign(mcpError('MCP_ERR_CHILD_UNAVAILABLE', this.#options.name, retryAfter), { retryAfter })
     }
-    const joined = this.#queue.join(kind, owner, signal)
+    const waiter = this.#queue.join(kind, owner)
     this.#serve()
-    const mux = await joined
+    waiter.wait(this.#options.timeout, wanted)
+    const mux = await waiter.mux
     return mux === undefined ? undefined : { mux, release: end => this.#release(kind, owner, mux, end) }
   }
 
@@ -149,7 +150,7 @@ export class WarmPool {
     this.#start(waiter.kind).then((mux) => {
       // nobody waits for it any more: it serves the next
       if (!waiter.settle(mux)) this.#giveBack(waiter.kind.name, mux)
-    }, waiter.fail)
+    }, (error: unknown) => waiter.fail(error))
   }
 
   #takeReady ({ kind, owner }: Waiter): Mux | undefined {

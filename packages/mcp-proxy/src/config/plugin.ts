@@ -63,6 +63,10 @@ const plugin: FastifyPluginAsync<McpServersOptions> = async (fastify, { file, se
   })
 }
 
+/** Where requests of Streamable HTTP and of HTTP+SSE name their session. */
+const SESSION_HEADER = 'mcp-session-id'
+const SESSION_QUERY = 'sessionId'
+
 /** One route for all servers, now and later: routes cannot be taken away again. */
 function addRoutes (fastify: FastifyInstance, servers: Servers): void {
   fastify.register(async (scope) => {
@@ -70,9 +74,9 @@ function addRoutes (fastify: FastifyInstance, servers: Servers): void {
     scope.setErrorHandler(rpcErrorHandler(0))
     // the server's own app logs the request, and without session ids; reads its body; and decides who may send it
     scope.all<{ Params: { server: string } }>('/:server/*', { logLevel: 'silent' }, async () => {})
-    scope.addHook<{ Params: { server: string } }>('onRequest', async (request, reply) => {
+    scope.addHook<{ Params: { server: string }, Querystring: Readonly<Record<string, unknown>> }>('onRequest', async (request, reply) => {
       const { server: name } = request.params
-      const server = servers.get(name)
+      const server = servers.get(name, request.headers[SESSION_HEADER] ?? request.query[SESSION_QUERY])
       if (server === undefined) throw mcpError('MCP_ERR_SERVER_NOT_FOUND', JSON.stringify(name))
       reply.hijack()
       server.route(request.raw, reply.raw)

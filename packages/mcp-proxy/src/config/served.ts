@@ -1,5 +1,6 @@
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { BusySet } from '@mcp-proxy/protocol'
 import { remoteServer } from '@mcp-proxy/remote'
 import { checkServer } from '../check-server.js'
 import { mcpProxy, registerEndpoints, type McpProxyOptions } from '../plugin.js'
@@ -22,6 +23,11 @@ export interface ServedOptions {
   readonly log: FastifyBaseLogger
 }
 
+/** Ids of open sessions. */
+type Sessions = BusySet<string>
+
+type Hooks = OwnOptions & Pick<McpProxyOptions, 'onSessionOpen' | 'onSessionClose'>
+
 /**
  * One server of a configuration, with its endpoints. They are an app of its own that listens nowhere: routes of Fastify
  * cannot be taken away, an app can be closed, and its sessions and children end in the order in which any app's do.
@@ -30,12 +36,14 @@ export class Served {
   readonly name: string
   readonly #app: FastifyInstance
   readonly #start: () => Promise<void>
+  readonly #sessions: Sessions
   #closing: Promise<void> | undefined
 
-  private constructor (name: string, app: FastifyInstance, start: () => Promise<void>) {
+  private constructor (name: string, app: FastifyInstance, start: () => Promise<void>, sessions: Sessions) {
     this.name = name
     this.#app = app
     this.#start = start
+    this.#sessions = sessions
   }
 
   /** Starts no process and opens no connection. @throws SettingError, MCP_ERR_OPTION */
@@ -48,14 +56,25 @@ export class Served {
       return503OnClosing: false,
     })
     let start = async (): Promise<void> => {}
+    const sessions: Sessions = new BusySet()
+    const hooks: Hooks = {
+      ...own,
+      onSessionOpen: ({ id }) => { sessions.add(id) },
+      onSessionClose: ({ id }) => { sessions.delete(id) },
+    }
     try {
-      await app.register(async (scope) => { start = await register(scope, name, entry, settings, own) }, { prefix: `${prefix}/${name}` })
+      await app.register(async (scope) => { start = await register(scope, name, entry, settings, hooks) }, { prefix: `${prefix}/${name}` })
       await app.ready()
     } catch (error) {
       await app.close()
       throw error
     }
-    return new Served(name, app, start)
+    return new Served(name, app, start, sessions)
+  }
+
+  /** Whether a session of this id is open here. */
+  has (sessionId: string): boolean {
+    return this.#sessions.has(sessionId)
   }
 
   /** Answers a request below the server's name. */
@@ -77,7 +96,7 @@ export class Served {
 }
 
 /** Declares the endpoints of a server; returns what starts it. */
-async function register (scope: FastifyInstance, name: string, entry: ServerEntry, settings: Settings, own: OwnOptions = {}): Promise<() => Promise<void>> {
+async function register (scope: FastifyInstance, name: string, entry: ServerEntry, settings: Settings, own: Hooks): Promise<() => Promise<void>> {
   if (entry.kind === 'command') {
     await scope.register(mcpProxy, { ...commandOptions(name, entry, settings), ...own })
     return () => scope.mcpBridge.start()

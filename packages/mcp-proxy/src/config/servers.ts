@@ -29,7 +29,7 @@ export class Servers {
   readonly #options: ServersOptions
   readonly #kept = new Map<string, Kept>()
   /** Servers that have been taken out, until they have ended. */
-  readonly #ending = new Set<Promise<void>>()
+  readonly #ending = new Map<Served, Promise<void>>()
   #turn: Promise<unknown> = Promise.resolve()
   #closed = false
 
@@ -37,7 +37,13 @@ export class Servers {
     this.#options = options
   }
 
-  get (name: string): Served | undefined {
+  /**
+   * Who answers a request at a name. One that was taken out still has what belongs to its sessions: calls that are open
+   * may wait for what their clients are to answer.
+   * @param sessionId as the request names it
+   */
+  get (name: string, sessionId: unknown): Served | undefined {
+    if (typeof sessionId === 'string') for (const server of this.#ending.keys()) if (server.name === name && server.has(sessionId)) return server
     return this.#kept.get(name)?.server
   }
 
@@ -58,7 +64,7 @@ export class Servers {
     // each stays where it is until it has ended: open calls may wait for what their clients are to answer
     await Promise.all([...this.#kept].map(([name, { server }]) => this.#finish(name, server)))
     this.#kept.clear()
-    await Promise.all(this.#ending)
+    await Promise.all(this.#ending.values())
   }
 
   async #change ({ entries, broken }: Config): Promise<Array<Promise<ServerReport>>> {
@@ -79,7 +85,7 @@ export class Servers {
     } catch (error) {
       return [Promise.resolve(this.#report(name, error))]
     }
-    // clients of the old one are told by 404 that their session has ended, and come back to the new one
+    // clients of the old one are told by 404 that their session has ended, when it has, and come back to the new one
     const ended = this.#end(name)
     this.#kept.set(name, { fingerprint, server })
     // what the old one holds, a lock or a port, may be what the new one needs
@@ -92,8 +98,8 @@ export class Servers {
     const kept = this.#kept.get(name)
     if (kept === undefined) return
     this.#kept.delete(name)
-    const ended: Promise<void> = this.#finish(name, kept.server).finally(() => this.#ending.delete(ended))
-    this.#ending.add(ended)
+    const ended = this.#finish(name, kept.server).finally(() => this.#ending.delete(kept.server))
+    this.#ending.set(kept.server, ended)
     await ended
   }
 

@@ -1,7 +1,8 @@
-import { CANCELLED_ID, Message, checkInteger, checkMilliseconds, guessEnvelope, idKey, mcpError, toRpcError, type CodedError, type Connect, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
+import { Message, checkInteger, checkMilliseconds, guessEnvelope, mcpError, toRpcError, type CodedError, type Connect, type Connection, type FastifyBaseLogger, type Transport } from '@mcp-proxy/protocol'
 import { DEFAULT_MAX_MESSAGE_BYTES, LineReader } from '@mcp-proxy/stdio-bridge'
 import type { Readable, Writable } from 'node:stream'
 import { LineWriter } from './line-writer.js'
+import { OpenRequests } from './open-requests.js'
 
 export interface StdioFaceOptions {
   /** What answers the host. */
@@ -28,9 +29,6 @@ export interface StdioFace {
 
 export const DEFAULT_CLOSE_GRACE = 5_000
 
-/** It lasts as long as the host wants it. */
-const ENDLESS = 'subscriptions/listen'
-
 /**
  * Serves one host over stdio (every revision, "stdio"): a line is a message, a batch of 2025-03-26 too. When stdin ends, open calls get
  * a moment; then all is closed.
@@ -49,8 +47,7 @@ class Face implements StdioFace {
   readonly #closeGrace: number
   readonly #transport: Transport
   readonly #connection: Connection
-  /** Requests of the host that have no answer yet. */
-  readonly #open = new Set<string>()
+  readonly #open = new OpenRequests()
   #end: () => void = () => {}
   #closing: Promise<void> | undefined
   #grace: NodeJS.Timeout | undefined
@@ -116,7 +113,7 @@ class Face implements StdioFace {
     try {
       messages = Message.parse(line)
     } catch (error) {
-      this.#refuse(undefined, error as CodedError)
+      this.#refuse(requestIdOf(line, error as CodedError), error as CodedError)
       return
     }
     if (!Array.isArray(messages)) {
@@ -130,23 +127,31 @@ class Face implements StdioFace {
   }
 
   #take (message: Message): void {
-    if (message.kind === 'request' && message.method !== ENDLESS) this.#open.add(message.rawId as string)
-    // what is cancelled need not be answered
-    if (message.method === 'notifications/cancelled') this.#open.delete(idKey(message.raw(CANCELLED_ID) ?? '') ?? '')
+    this.#open.asked(message)
     this.#transport.onmessage?.(message)
   }
 
   #write (message: Message): void | Promise<void> {
-    if (message.kind === 'response' && message.rawId !== undefined) this.#open.delete(message.rawId)
+    this.#open.answered(message)
     const full = this.#writer.write(message)
     if (this.#inputEnded && this.#open.size === 0) void this.close()
     return full
   }
 
+  /** Answers what has gone no further: another request under the same id may be open. */
   #refuse (rawId: string = 'null', error: CodedError): void {
-    void this.#write(Message.error(rawId, toRpcError(error)))
+    void this.#writer.write(Message.error(rawId, toRpcError(error)))
   }
 }
+
+/** The id of a request that is not valid; of a response it would name a request of the host. */
+function requestIdOf (line: Buffer, { code }: CodedError): string | undefined {
+  if (code !== 'MCP_ERR_INVALID_REQUEST') return undefined
+  const { rawId, asks } = guessEnvelope(line, NO_TAIL)
+  return asks ? rawId : undefined
+}
+
+const NO_TAIL = Buffer.alloc(0)
 
 const nothing = (): void => {}
 const SILENT: FastifyBaseLogger = { fatal: nothing, error: nothing, warn: nothing, info: nothing, debug: nothing, trace: nothing }

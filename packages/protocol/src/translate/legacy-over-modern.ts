@@ -72,6 +72,7 @@ class LegacySession implements Connection {
     this.#party = new LegacyParty(transport)
     this.#link = new ModernLink(context.log, {
       onnotification: (message, options) => this.#notified(message, options),
+      onreached: () => this.#subscriptions.revive(),
       onclose: () => {
         void this.#stop(mcpError('MCP_ERR_STOPPED'))
         void transport.close()

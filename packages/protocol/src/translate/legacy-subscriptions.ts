@@ -14,7 +14,10 @@ export type LegacySubscriptionsOptions = Pick<ModernSubscriptionOptions, 'party'
 
 interface Subscribed {
   readonly subscription: ModernSubscription
+  /** The server tells of it. */
   acknowledged: boolean
+  /** The client has been told that it is subscribed. */
+  promised: boolean
 }
 
 /**
@@ -29,6 +32,8 @@ export class LegacySubscriptions {
   /** The resources of `resources/subscribe` requests that wait for an acknowledgement, by the JSON text of their ids. */
   readonly #waiting = new Map<string, string>()
   #lists: ModernSubscription | undefined
+  /** What is opened when the server can be reached again. */
+  readonly #lost = new Set<ModernSubscription>()
 
   constructor (options: LegacySubscriptionsOptions) {
     this.#options = options
@@ -39,14 +44,26 @@ export class LegacySubscriptions {
   /** Listens for changes of lists, once. */
   followLists (kinds: readonly string[]): void {
     if (this.#lists !== undefined || kinds.length === 0) return
-    this.#lists = new ModernSubscription({
+    const lists = new ModernSubscription({
       ...this.#options,
       filter: JSON.stringify(Object.fromEntries(kinds.map(kind => [`${kind}ListChanged`, true]))),
       insists: true,
-      onacknowledged: () => {},
+      onacknowledged: (honoured, missed) => {
+        if (missed) for (const kind of kinds.filter(kind => honoured[`${kind}ListChanged`] === true)) void this.#party.tell(Message.notification(`notifications/${kind}/list_changed`))
+      },
+      onlost: () => { this.#lost.add(lists) },
       onend: error => this.#options.log.debug({ failed: error !== undefined }, 'the server does not tell of changed lists any more'),
     })
-    this.#lists.open()
+    this.#lists = lists
+    lists.open()
+  }
+
+  /** The server can be reached: opens what was lost. */
+  revive (): void {
+    if (this.#lost.size === 0) return
+    const lost = [...this.#lost]
+    this.#lost.clear()
+    for (const subscription of lost) subscription.revive()
   }
 
   /** Whether a `resources/subscribe` under this id waits for its answer. */
@@ -64,11 +81,12 @@ export class LegacySubscriptions {
     const known = this.#resources.get(uri)
     if (known?.acknowledged === true) {
       void this.#party.tell(Message.result(rawId, '{}'))
-    } else if (Math.max(this.#resources.size, this.#waiting.size) >= MAX_SUBSCRIPTIONS) {
+    } else if (this.#waiting.size >= MAX_SUBSCRIPTIONS || (known === undefined && this.#resources.size >= MAX_SUBSCRIPTIONS)) {
       this.#party.refuse(rawId, mcpError('MCP_ERR_SUBSCRIPTION_LIMIT', MAX_SUBSCRIPTIONS))
     } else {
       this.#waiting.set(rawId, uri)
       if (known === undefined) this.#open(uri, request.raw(['params', 'uri']) as string)
+      else if (this.#lost.delete(known.subscription)) known.subscription.revive()
     }
   }
 
@@ -89,7 +107,7 @@ export class LegacySubscriptions {
     const uri = this.#waiting.get(rawId)
     if (uri === undefined) return
     this.#waiting.delete(rawId)
-    if (![...this.#waiting.values()].includes(uri)) this.#close(uri)
+    if (this.#resources.get(uri)?.promised !== true && ![...this.#waiting.values()].includes(uri)) this.#close(uri)
   }
 
   /** A notification that bears the mark of a subscription. */
@@ -108,6 +126,7 @@ export class LegacySubscriptions {
   /** Opens none of them again. Whoever waits for an acknowledgement is told why, unless nobody is left. */
   stop (error: CodedError | undefined): void {
     this.#lists?.stop()
+    this.#lost.clear()
     for (const { subscription } of this.#resources.values()) subscription.stop()
     this.#resources.clear()
     if (error !== undefined) for (const rawId of this.#waiting.keys()) this.#party.refuse(rawId, error)
@@ -118,19 +137,21 @@ export class LegacySubscriptions {
     const subscription = new ModernSubscription({
       ...this.#options,
       filter: `{"resourceSubscriptions":[${rawUri}]}`,
-      onacknowledged: honoured => this.#acknowledged(uri, honoured),
+      onacknowledged: (honoured, missed) => this.#acknowledged(uri, honoured, missed),
+      onlost: error => this.#unreachable(uri, subscription, error),
       onend: error => this.#ended(uri, error),
     })
-    this.#resources.set(uri, { subscription, acknowledged: false })
+    this.#resources.set(uri, { subscription, acknowledged: false, promised: false })
     subscription.open()
   }
 
-  #acknowledged (uri: string, { resourceSubscriptions }: Honoured): void {
+  #acknowledged (uri: string, { resourceSubscriptions }: Honoured, missed: boolean): void {
     const known = this.#resources.get(uri)
     if (known === undefined) return
     if (Array.isArray(resourceSubscriptions) && resourceSubscriptions.includes(uri)) {
-      known.acknowledged = true
+      known.acknowledged = known.promised = true
       for (const rawId of this.#takeWaiting(uri)) void this.#party.tell(Message.result(rawId, '{}'))
+      if (missed) void this.#party.tell(Message.notification('notifications/resources/updated', { uri }))
       return
     }
     this.#close(uri)
@@ -146,6 +167,14 @@ export class LegacySubscriptions {
     }
   }
 
+  #unreachable (uri: string, subscription: ModernSubscription, error: Message): void {
+    const known = this.#resources.get(uri)
+    if (known?.subscription !== subscription) return
+    known.acknowledged = false
+    this.#lost.add(subscription)
+    for (const rawId of this.#takeWaiting(uri)) void this.#party.tell(error.rewrite(rawId), { local: true })
+  }
+
   #takeWaiting (uri: string): string[] {
     const rawIds = [...this.#waiting].flatMap(([rawId, other]) => other === uri ? [rawId] : [])
     for (const rawId of rawIds) this.#waiting.delete(rawId)
@@ -155,7 +184,9 @@ export class LegacySubscriptions {
   #close (uri: string): void {
     const known = this.#resources.get(uri)
     this.#resources.delete(uri)
-    known?.subscription.close()
+    if (known === undefined) return
+    this.#lost.delete(known.subscription)
+    known.subscription.close()
   }
 
   #find (rawId: string | undefined): ModernSubscription | undefined {

@@ -16,6 +16,8 @@ export interface Asker {
 export interface ModernLinkOptions {
   /** A notification of the server; `asker` is who it is about, where that is known. */
   readonly onnotification: (message: Message, options: SendOptions | undefined) => void | Promise<void>
+  /** The server itself has answered something: it can be reached. Called before whoever has asked. */
+  readonly onreached: () => void
   /** The server's side has ended by itself. */
   readonly onclose: () => void
 }
@@ -93,6 +95,7 @@ export class ModernLink {
       this.tell(Message.error(message.rawId as string, { code: METHOD_NOT_FOUND, message: `Method not found: ${message.method}` }))
       return
     }
+    if (options?.local !== true) this.#options.onreached()
     const asker = this.askerOf(message.rawId)
     if (asker === undefined) {
       this.#log.debug({ id: message.rawId }, 'dropped an answer to no open call')

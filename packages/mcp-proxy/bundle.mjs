@@ -22,7 +22,6 @@ const { metafile } = await build({
   external: Object.keys(dependencies).filter(name => !name.startsWith('@mcp-proxy/')).flatMap(name => [name, `${name}/*`]),
   sourcemap: true,
   sourcesContent: false,
-  keepNames: true,
   metafile: true,
   logLevel: 'warning',
 })

@@ -8,9 +8,6 @@ import type { Mux } from './mux.js'
 import type { Kind } from './warm-pool.js'
 
 export interface ModernRouterOptions extends LeasedCallsOptions {
-  /** The child for everything that can share one; `undefined` when each request gets a child of its own. */
-  readonly shared: Mux | undefined
-  readonly kind: Kind
   /** Logs of calls that cannot be told apart lead to a child of their own. */
   readonly spreads: boolean
   /** A child stays for a client that subscribes. */
@@ -31,15 +28,23 @@ export class ModernRouter implements Connection {
   #calls: LeasedCalls | undefined
   /** What the shared child hears of this client, and its end there. */
   #onmessage: ((message: Message) => void) | undefined
+  readonly #mux: Mux | undefined
   readonly #shared: Connection | undefined
+  readonly #kind: Kind
 
-  constructor (options: ModernRouterOptions, transport: Transport, context: ConnectContext) {
+  /**
+   * @param shared the child for everything that can share one; `undefined` when each request gets a child of its own
+   * @param kind of those that calls get for themselves
+   */
+  constructor (options: ModernRouterOptions, shared: Mux | undefined, kind: Kind, transport: Transport, context: ConnectContext) {
     this.#options = options
+    this.#mux = shared
+    this.#kind = kind
     this.#transport = transport
     // without the HTTP request, which a connection may outlive by far
     this.#context = { id: context.id, principal: context.principal, log: context.log, request: undefined }
     this.#peer = new Peer(transport, context.id)
-    this.#shared = options.shared?.attach(transport, context, this.#peer)
+    this.#shared = shared?.attach(transport, context, this.#peer)
     this.#onmessage = transport.onmessage
     transport.onmessage = message => this.#receive(message)
   }
@@ -57,8 +62,8 @@ export class ModernRouter implements Connection {
 
   #receive (message: Message): void {
     if (message.kind === 'request') {
-      if (this.#options.shared === undefined && !this.#options.keeps && message.method === LISTEN) this.#acknowledgeNothing(message)
-      else if (this.#needsOwnChild(message)) this.#leasedCalls.open(this.#options.kind, message)
+      if (this.#mux === undefined && !this.#options.keeps && message.method === LISTEN) this.#acknowledgeNothing(message)
+      else if (this.#needsOwnChild(message)) this.#leasedCalls.open(this.#kind, message)
       else this.#onmessage?.(this.#quieten(message))
     } else {
       this.#calls?.notify(message)
@@ -73,15 +78,15 @@ export class ModernRouter implements Connection {
   }
 
   #needsOwnChild (request: Message): boolean {
-    const { kept, kind, shared } = this.#options
+    const shared = this.#mux
     if (shared === undefined) return true
     // a retry belongs to the child that has asked
-    return stateOf(request) === undefined ? this.#logsMeet(request, shared) : kept.has({ principal: this.#context.principal, kind }, request)
+    return stateOf(request) === undefined ? this.#logsMeet(request, shared) : this.#options.kept.has({ principal: this.#context.principal, kind: this.#kind }, request)
   }
 
   /** A retry for the shared child whose log messages could be taken for those of others gets none. */
   #quieten (request: Message): Message {
-    const { shared } = this.#options
+    const shared = this.#mux
     if (shared === undefined || stateOf(request) === undefined || !this.#logsMeet(request, shared)) return request
     return request.edit(['params', '_meta'], { [LOG_LEVEL_KEY]: undefined })
   }

@@ -5,7 +5,7 @@ import { SHARED, guardFunctions, isolationKey, sharingKey } from './isolation.js
 import { KeptChildren } from './kept-children.js'
 import { LeaseRouter, plainKind } from './lease-router.js'
 import { LegacyServers } from './legacy-servers.js'
-import { ModernRouter } from './modern-router.js'
+import { ModernRouter, type ModernRouterOptions } from './modern-router.js'
 import { DEFAULT_CHILD_IDLE_TIMEOUT, type BridgeSettings } from './options.js'
 import { pass } from './pass.js'
 import { Peer } from './peer.js'
@@ -25,6 +25,9 @@ export class Pool {
   /** Answers modern clients where the server shakes hands. */
   readonly #overLegacy: ModernOverLegacy
   readonly #waitingRoom: WaitingRoomOptions
+  /** Children that are started like all others, and how modern clients find theirs: made once, not for each call. */
+  readonly #kind: Kind
+  readonly #routes: ModernRouterOptions
 
   constructor (settings: BridgeSettings, log: FastifyBaseLogger, events: BridgeEvents) {
     this.#settings = guardFunctions(settings, log)
@@ -57,6 +60,8 @@ export class Pool {
     // calls that wait for their users leave room for those of others
     const maxParkedCalls = Math.max(1, Math.min(settings.maxParkedCalls, Math.floor(maxChildren / 2)))
     this.#kept = new KeptChildren({ max: maxParkedCalls, timeout: settings.parkTimeout, log })
+    this.#kind = plainKind(this.#settings)
+    this.#routes = { spreads: isolation !== 'shared', keeps: isolation !== 'request', pool: this.#warm, kept: this.#kept, maxChildren, maxPendingCalls: settings.maxPendingCalls }
     slots.onfree = () => this.#warm.resume()
     slots.elsewhereSince = () => this.#warm.waitingSince
     const servers = new LegacyServers({
@@ -165,9 +170,9 @@ export class Pool {
   }
 
   #route (shared: Mux | undefined, transport: Transport, context: ConnectContext): Connection {
-    const { isolation, maxChildren, maxPendingCalls } = this.#settings
     const { name, settings } = this.#scope(context)
-    return new ModernRouter({ shared, kind: plainKind(settings, name), spreads: isolation !== 'shared', keeps: isolation !== 'request', pool: this.#warm, kept: this.#kept, maxChildren, maxPendingCalls }, transport, context)
+    const kind = settings === this.#settings ? this.#kind : plainKind(settings, name)
+    return new ModernRouter(this.#routes, shared, kind, transport, context)
   }
 
   #leaseAll (transport: Transport, context: ConnectContext): Connection {

@@ -7,6 +7,7 @@ import type { Channel } from './channel.js'
 
 /** Bytes of an answer up to which it is written together with its head; beyond, copying costs more than it saves. */
 const ONE_WRITE = 8192
+const NONE: readonly Message[] = []
 
 /** Whose exchange it is: a session, or a call without one. */
 export interface ExchangeOwner {
@@ -34,7 +35,7 @@ export class Exchange implements Ticking {
   /** Ids of requests without an answer, as JSON text. */
   #owed: string[]
   /** Answers of a batch that is not streamed. */
-  readonly #answers: Message[] = []
+  #answers: readonly Message[] = NONE
   #channel: Channel | undefined
   #ticks = 0
   #finished = false
@@ -73,7 +74,7 @@ export class Exchange implements Ticking {
       this.#finishIfDone()
       return full
     }
-    this.#answers.push(message)
+    this.#answers = this.#answers.length === 0 ? [message] : [...this.#answers, message]
     this.#finishIfDone(status, retryAfter)
   }
 
@@ -122,7 +123,8 @@ export class Exchange implements Ticking {
     sink.open(this.#reply)
     channel.attach(sink)
     if (owner.primes) channel.prime(true)
-    for (const answer of this.#answers.splice(0)) void channel.write(answer)
+    for (const answer of this.#answers) void channel.write(answer)
+    this.#answers = NONE
     return channel
   }
 

@@ -5,9 +5,8 @@ import type { Post } from './body.js'
 import { Channel } from './channel.js'
 import { Exchange, type ExchangeOwner } from './exchange.js'
 
+/** What all calls of an endpoint share. */
 export interface LoneCallOptions {
-  readonly post: Post
-  readonly reply: FastifyReply
   readonly ticker: Ticker
   readonly maxQueuedBytes: number
   readonly log: FastifyBaseLogger
@@ -25,10 +24,9 @@ export class LoneCall implements Transport, Closing, ExchangeOwner {
   #ended = false
   #onsettled: (() => void) | undefined
 
-  constructor (options: LoneCallOptions) {
+  constructor (options: LoneCallOptions, reply: FastifyReply, post: Post) {
     this.#options = options
-    const { reply, post, ticker } = options
-    this.#exchange = new Exchange(this, reply, post, ticker)
+    this.#exchange = new Exchange(this, reply, post, options.ticker)
     // nobody can come back for the answer: the call is cancelled
     reply.raw.on('close', () => {
       this.#exchange.abandon()

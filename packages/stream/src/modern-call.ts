@@ -1,4 +1,6 @@
 import { INTERNAL_ERROR, Message, SUBSCRIPTION_ID_KEY, isLegacyCode, mcpError, toRpcError, type CodedError, type Path, type SendOptions } from '@mcp-proxy/protocol'
+import type { FastifyReply } from 'fastify'
+import type { Post } from './body.js'
 import { LoneCall, type LoneCallOptions } from './lone-call.js'
 
 /** The request that stays open for what the server has to tell (2026-07-28, "Subscriptions"). */
@@ -13,8 +15,8 @@ export class ModernCall extends LoneCall {
   readonly #request: Message
 
   /** @param request the one in the body */
-  constructor (options: LoneCallOptions, request: Message) {
-    super(options)
+  constructor (options: LoneCallOptions, reply: FastifyReply, post: Post, request: Message) {
+    super(options, reply, post)
     this.#request = request
   }
 

@@ -3,7 +3,7 @@ import { closeGracefully, withTraceContext, type EndpointSettings, type Ticker }
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { checkBatch, type Post, type PostHandler } from './body.js'
 import { checkAcceptsStream } from './headers.js'
-import type { LoneCall } from './lone-call.js'
+import type { LoneCall, LoneCallOptions } from './lone-call.js'
 import { LISTEN, ModernCall } from './modern-call.js'
 import { checkModernRequest } from './modern-envelope.js'
 import { ToolHeaders } from './tool-headers.js'
@@ -25,6 +25,7 @@ export interface ModernHandler {
 export function modernHandler ({ settings, connect, ticker, log }: ModernHandlerOptions): ModernHandler {
   const { principal: principalOf, maxQueuedBytes, maxSessions, closeGrace } = settings
   const open = new BusySet<LoneCall>()
+  const shared: LoneCallOptions = { ticker, maxQueuedBytes, log, onend: ended => open.delete(ended) }
   const tools = new ToolHeaders(connect, log)
   let closing = false
 
@@ -45,22 +46,23 @@ export function modernHandler ({ settings, connect, ticker, log }: ModernHandler
     const mismatch = message.method === 'tools/call' ? tools.check(request, principal, message) : undefined
     if (typeof mismatch === 'string') throw mcpError('MCP_ERR_HEADER_MISMATCH', mismatch)
 
-    const call = new ModernCall({ reply, post, ticker, maxQueuedBytes, log, onend: ended => open.delete(ended) }, message)
+    const call = new ModernCall(shared, reply, post, message)
     open.add(call)
-    const pass = (): void => {
-      call.open(connect, { id: String(request.id), principal, request, log, era: 'modern' })
-      call.receive(withTraceContext(request, message))
-    }
-    if (mismatch === undefined) pass()
-    else void passLater(call, mismatch, pass)
+    if (mismatch === undefined) pass(call, request, principal, message)
+    else void passLater(call, mismatch, () => pass(call, request, principal, message))
+  }
+
+  function pass (call: ModernCall, request: FastifyRequest, principal: string | undefined, message: Message): void {
+    call.open(connect, { id: String(request.id), principal, request, log, era: 'modern' })
+    call.receive(withTraceContext(request, message))
   }
 
   /** The headers of the tool's parameters have to be learned first. */
-  async function passLater (call: ModernCall, judged: Promise<string | undefined>, pass: () => void): Promise<void> {
+  async function passLater (call: ModernCall, judged: Promise<string | undefined>, goOn: () => void): Promise<void> {
     try {
       const mismatch = await judged
       if (call.ended) return
-      if (mismatch === undefined) pass()
+      if (mismatch === undefined) goOn()
       else call.fail(mcpError('MCP_ERR_HEADER_MISMATCH', mismatch))
     } catch (err) {
       log.error({ err }, 'a call could not be passed on')

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { checkBatch, type Post } from './body.js'
 import type { LegacyHandlers } from './dispatch.js'
 import { requestRevision } from './headers.js'
-import { LoneCall } from './lone-call.js'
+import { LoneCall, type LoneCallOptions } from './lone-call.js'
 
 export interface StatelessHandlerOptions {
   readonly settings: EndpointSettings
@@ -19,6 +19,7 @@ export interface StatelessHandlerOptions {
 export function statelessHandlers ({ settings, connect, ticker, log, onPreClose }: StatelessHandlerOptions): LegacyHandlers {
   const { principal: principalOf, maxQueuedBytes, closeGrace } = settings
   const open = new BusySet<LoneCall>()
+  const shared: LoneCallOptions = { ticker, maxQueuedBytes, log, onend: ended => open.delete(ended) }
   onPreClose(() => closeGracefully([...open], closeGrace, ticker))
 
   function handle (request: FastifyRequest, reply: FastifyReply, post: Post): void {
@@ -29,7 +30,7 @@ export function statelessHandlers ({ settings, connect, ticker, log, onPreClose 
       reply.code(202).send()
       return
     }
-    const call = new LoneCall({ reply, post, ticker, maxQueuedBytes, log, onend: ended => open.delete(ended) })
+    const call = new LoneCall(shared, reply, post)
     open.add(call)
     call.open(connect, { id: String(request.id), principal: principalOf(request), request, log, answers: false })
     for (const message of body.messages) call.receive(withTraceContext(request, message))

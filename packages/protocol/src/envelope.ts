@@ -125,7 +125,7 @@ const META_NAMES = foldAll('progressToken')
 /** Ids and tokens below `params`: another client's must not be reached by a second spelling of them. Returns where `params` end, if it had to look. */
 function checkParams (bytes: Buffer, start: number, params: object, method: string | undefined, onmeta: (span: Span) => void): number | undefined {
   const cancels = method === 'notifications/cancelled'
-  if (!cancels && !Object.keys(params).some(name => name === '_meta' || (name.length === 5 && foldName(name) === '_META'))) return undefined
+  if (!cancels && !Object.hasOwn(params, '_meta') && !Object.keys(params).some(name => name.length === 5 && foldName(name) === '_META')) return undefined
   return checkNames(bytes, start, cancels ? CANCELLED_NAMES : PARAMS_NAMES, (name, from, to) => { if (name === '_meta') onmeta({ start: from, end: to }) }, (name, from) =>
     name === '_meta' && bytes[from] === 0x7b ? checkNames(bytes, from, META_NAMES, () => {}) : undefined)
 }

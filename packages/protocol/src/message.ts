@@ -3,7 +3,7 @@ import { mcpError } from './errors.js'
 import { placeMembers, prependMembers, type Members } from './members.js'
 import { findSpan, findStart, skipSpace, type Span } from './scan.js'
 import { isObject } from './object.js'
-import { moveSpan, splice, type Place } from './splice.js'
+import { moveSpan, replace, splice, type Place } from './splice.js'
 import type { Id, JsonRpcErrorObject, JsonRpcMessage } from './json-rpc.js'
 
 /** Messages that a batch may have. */
@@ -12,6 +12,7 @@ export const MAX_BATCH = 1000
 /** A path of member names inside a message, for example `['params', 'requestId']`. */
 export type Path = readonly string[]
 
+const NONE: readonly Message[] = []
 const PARAMS: Path = ['params']
 const META_NAME = Buffer.from(',"_meta":')
 
@@ -96,10 +97,10 @@ export class Message {
   /**
    * Reads a line that may hold a batch, which a server of 2025-03-26 may write. What is no message is left out.
    */
-  static readLine (line: Buffer): Message[] {
-    const start = skipSpace(line, 0)
-    const parts = line[start] === 0x5b && tryParse(line) !== undefined ? splitArray(line) : [line]
-    return parts.map(part => Message.read(part)).filter(message => message !== undefined)
+  static readLine (line: Buffer): readonly Message[] {
+    if (line[skipSpace(line, 0)] === 0x5b && tryParse(line) !== undefined) return splitArray(line).map(part => Message.read(part)).filter(message => message !== undefined)
+    const message = Message.read(line)
+    return message === undefined ? NONE : [message]
   }
 
   /** The message as it crosses: UTF-8 JSON on one line, without the line break. */
@@ -141,17 +142,23 @@ export class Message {
 
   /** The same message under another id, and with other JSON text at some paths; a path that does not exist is left out. */
   rewrite (rawId: string | undefined, edits: ReadonlyArray<readonly [Path, string]> = []): Message {
-    const places: Place[] = []
     const idSpan = rawId === undefined || rawId === this.rawId ? undefined : this.#envelope.idSpan ?? findSpan(this.#bytes, ['id'])
-    if (idSpan !== undefined && rawId !== undefined) places.push({ start: idSpan.start, end: idSpan.end, text: rawId })
-    for (const [path, text] of edits) {
-      const span = this.#find(path)
-      if (span !== undefined) places.push({ start: span.start, end: span.end, text })
+    let bytes = this.#bytes
+    if (edits.length > 0) {
+      const places: Place[] = []
+      if (idSpan !== undefined && rawId !== undefined) places.push({ start: idSpan.start, end: idSpan.end, text: rawId })
+      for (const [path, text] of edits) {
+        const span = this.#find(path)
+        if (span !== undefined) places.push({ start: span.start, end: span.end, text })
+      }
+      if (places.length > 0) bytes = splice(bytes, places)
+    } else if (idSpan !== undefined && rawId !== undefined) {
+      bytes = replace(bytes, idSpan.start, idSpan.end, rawId)
     }
-    if (places.length === 0) return this
+    if (bytes === this.#bytes) return this
     const { kind, method, failed } = this.#envelope
     // rewritten once per crossing: the id's new place is not kept, a second rewriting looks for it
-    return new Message(splice(this.#bytes, places), { kind, method, rawId: rawId ?? this.rawId, idSpan: undefined, failed, params: undefined, meta: undefined })
+    return new Message(bytes, { kind, method, rawId: rawId ?? this.rawId, idSpan: undefined, failed, params: undefined, meta: undefined })
   }
 
   /** The same message with members set or taken out of the object at a path, which is made where it is missing. */
@@ -193,7 +200,7 @@ export class Message {
   #spliced (place: Place): Message {
     const { kind, method, failed, rawId, idSpan, params } = this.#envelope
     const start = params !== undefined && params < place.start ? params : undefined
-    return new Message(splice(this.#bytes, [place]), { kind, method, rawId, idSpan: moveSpan(idSpan, place), failed, params: start, meta: undefined })
+    return new Message(replace(this.#bytes, place.start, place.end, place.text), { kind, method, rawId, idSpan: moveSpan(idSpan, place), failed, params: start, meta: undefined })
   }
 
   static #own (text: string, json?: JsonRpcMessage): Message {

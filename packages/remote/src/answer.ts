@@ -21,7 +21,7 @@ export function mediaType (response: Response): string {
 }
 
 /** The messages of a body or of an event: one, or those of a batch (2025-03-26). What is none is left out. */
-export function readMessages (bytes: Buffer): Message[] {
+export function readMessages (bytes: Buffer): readonly Message[] {
   // white space in JSON, but on stdio they would start another message
   for (const lineBreak of [LINE_FEED, CARRIAGE_RETURN]) {
     for (let at = bytes.indexOf(lineBreak); at !== -1; at = bytes.indexOf(lineBreak, at + 1)) bytes[at] = SPACE
@@ -32,7 +32,7 @@ export function readMessages (bytes: Buffer): Message[] {
 }
 
 /** The messages of an event, where it is one that has some. */
-export function messagesOf ({ data, event }: StreamEvent): Message[] {
+export function messagesOf ({ data, event }: StreamEvent): readonly Message[] {
   return data === '' || (event !== undefined && event !== 'message') ? [] : readMessages(Buffer.from(data))
 }
 

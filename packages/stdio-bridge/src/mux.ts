@@ -130,7 +130,7 @@ export class Mux {
     for (const [other, message] of this.#takeWaiting()) if (other !== peer) this.#wait(other, message)
     if (peer.calls.size > 0) for (const call of [...peer.calls.values()]) hub.abandon(call, 'the client has left')
     for (const childId of peer.callbacks.values()) hub.send(Message.error(childId, CLIENT_HAS_LEFT))
-    hub.listens.drop(peer)
+    if (peer.listens.size > 0) hub.listens.drop(peer)
     for (const uri of hub.subscriptions.drop(peer)) hub.own.tell('resources/unsubscribe', JSON.stringify({ uri }))
     this.#rest()
   }

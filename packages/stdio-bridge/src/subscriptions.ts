@@ -1,6 +1,8 @@
 import { isSameOrBelow } from './listen-filter.js'
 import type { Peer } from './peer.js'
 
+const NONE: readonly string[] = []
+
 /** Which clients of one child subscribe to which resources (`resources/subscribe`). */
 export class Subscriptions {
   readonly #peers = new Map<string, Set<Peer>>()
@@ -22,7 +24,8 @@ export class Subscriptions {
   }
 
   /** Forgets a client; returns the resources that nobody subscribes to any more. */
-  drop (peer: Peer): string[] {
+  drop (peer: Peer): readonly string[] {
+    if (this.#peers.size === 0) return NONE
     return [...this.#peers.keys()].filter(uri => this.remove(uri, peer))
   }
 

@@ -56,7 +56,7 @@ export class ModernParty implements Connection {
     transport.onmessage = message => this.#receive(message)
   }
 
-  async close (): Promise<void> {
+  close (): void {
     this.#transport.onmessage = undefined
     this.#onclose(this)
     for (const open of this.#takeOpen()) open.cancel()

@@ -1,4 +1,5 @@
 import { ServerResponse } from 'node:http'
+import type { Http2Session } from 'node:http2'
 import { setImmediate as turn } from 'node:timers/promises'
 import { BusySet } from '@mcp-proxy/protocol'
 import type { Socket } from 'node:net'
@@ -14,6 +15,8 @@ const LAST_WORDS = 1000
 class Connections {
   readonly #server: FastifyInstance['server']
   readonly #open = new BusySet<Socket>()
+  /** Those of HTTP/2, each of which has a connection to itself. */
+  readonly #sessions = new Set<Http2Session>()
   #accepted = 0
   /** `performance.now()` of when the app began to close. */
   #closingSince: number | undefined
@@ -23,14 +26,20 @@ class Connections {
     server.on('connection', this.#keep)
     // of TLS, where the connection below has said hello
     server.on('secureConnection', this.#keep)
+    server.on('session', (session: Http2Session) => {
+      this.#sessions.add(session)
+      session.once('close', () => this.#sessions.delete(session))
+    })
   }
 
   /** Nothing is kept open from now on. */
   announceEnd (): void {
     if (this.#closingSince !== undefined) return
     this.#closingSince = performance.now()
-    for (const socket of [...this.#open]) {
-      endIfSilent(socket)
+    const silent = [...this.#open]
+    // one may have come this moment, and what it says with it: a turn of the event loop reads that
+    setImmediate(() => setImmediate(() => silent.forEach(endIfSilent)))
+    for (const socket of silent) {
       const response = openResponse(socket)
       // Fastify says it to those who come now: whoever is answered first is not to send more
       if (response !== undefined) response.shouldKeepAlive = false
@@ -53,6 +62,8 @@ class Connections {
       // a turn of the event loop reads what has come
       await turn()
     } while (heard !== this.#heard() && performance.now() < over)
+    // no more requests: what is open goes on to its end. Node does so by itself from 24 on
+    for (const session of this.#sessions) session.close()
   }
 
   readonly #keep = (socket: Socket): void => {

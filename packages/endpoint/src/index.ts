@@ -7,6 +7,7 @@ export {
 export { principalOfRequest, type PrincipalOf } from './principal.js'
 export { rpcErrorHandler } from './error-handler.js'
 export { settleConnections, watchConnections } from './connections.js'
+export { hasLeft, onOver } from './departure.js'
 export { EndpointScope, endpointPlugin, type Handlers } from './scope.js'
 export { closeGracefully, type Closing } from './closing.js'
 export { Sessions, type Session } from './sessions.js'

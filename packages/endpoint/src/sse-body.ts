@@ -52,11 +52,12 @@ export class SseBody extends Readable implements Carrier {
  * Fastify is done with it here: the watchers that it would add keep more than the stream itself does.
  */
 export const writeDirectly: onSendHookHandler = (_request, reply, payload, done) => {
-  if (!(payload instanceof SseBody)) {
+  const { raw } = reply
+  // a hook that has written the head by itself: Fastify puts up with that
+  if (!(payload instanceof SseBody) || raw.headersSent) {
     done(null, payload)
     return
   }
-  const { raw } = reply
   raw.on('error', ignore)
   raw.writeHead(reply.statusCode, reply.getHeaders() as OutgoingHttpHeaders)
   reply.hijack()

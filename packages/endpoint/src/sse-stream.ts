@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { ChunkQueue } from './chunk-queue.js'
+import { hasLeft, onOver } from './departure.js'
 import { SseBody } from './sse-body.js'
 import { KEEP_ALIVE, OPENING, frame, type SseEvent } from './sse-frame.js'
 import type { Ticker, Ticking } from './ticker.js'
@@ -39,12 +40,13 @@ export class SseStream implements Ticking {
   #ready = false
   /** What it has not taken. */
   #queue: ChunkQueue | undefined
-  #drained: { readonly promise: Promise<void>, readonly resolve: () => void } | undefined
+  #drained: Deferred | undefined
   /** Nothing more is written. */
   #ended = false
   /** Nothing more is sent. */
   #destroyed = false
   #closed = false
+  #whenClosed: Deferred | undefined
   /** Chunks that the carrier has taken, now and at the last tick. */
   #taken = 0
   #takenAtTick = 0
@@ -61,8 +63,8 @@ export class SseStream implements Ticking {
   open (reply: FastifyReply, comment = true): void {
     const { raw } = reply
     this.#response = raw
-    if (raw.closed || raw.destroyed) this.destroy()
-    else raw.on('close', () => this.#close())
+    if (hasLeft(reply)) this.destroy()
+    else onOver(reply, () => this.#close())
     if (comment) void this.#put(OPENING)
     reply
       .header('content-type', 'text/event-stream')
@@ -98,15 +100,15 @@ export class SseStream implements Ticking {
       this.#release()
       if (this.#queue === undefined) this.#carrier?.end()
     }
-    const response = this.#response
-    if (response === undefined || response.closed) return
+    if (this.#response === undefined || this.#closed) return
     let seen = -1
     // a reader that has stopped would never let it finish; one that is slow may
     const timer = setInterval(() => {
       if (this.#taken === seen) this.destroy()
       seen = this.#taken
     }, END_PATIENCE).unref()
-    await new Promise<void>((resolve) => { response.once('close', resolve) })
+    this.#whenClosed ??= deferred()
+    await this.#whenClosed.promise
     clearInterval(timer)
   }
 
@@ -168,6 +170,7 @@ export class SseStream implements Ticking {
     this.#queue = undefined
     this.#options.ticker.delete(this)
     this.#release()
+    this.#whenClosed?.resolve()
     this.#options.onclose()
   }
 
@@ -177,8 +180,13 @@ export class SseStream implements Ticking {
   }
 }
 
+interface Deferred {
+  readonly promise: Promise<void>
+  readonly resolve: () => void
+}
+
 /** `Promise.withResolvers` of Node 22. */
-function deferred (): { promise: Promise<void>, resolve: () => void } {
+function deferred (): Deferred {
   let resolve = (): void => {}
   const promise = new Promise<void>(_resolve => { resolve = _resolve })
   return { promise, resolve }

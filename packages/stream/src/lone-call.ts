@@ -1,5 +1,5 @@
 import { METHOD_NOT_FOUND, Message, type CodedError, type Connect, type ConnectContext, type Connection, type FastifyBaseLogger, type SendOptions, type Transport } from '@mcp-proxy/protocol'
-import { SseStream, type Closing, type Ticker } from '@mcp-proxy/endpoint'
+import { SseStream, onOver, type Closing, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply } from 'fastify'
 import type { Post } from './body.js'
 import { Channel } from './channel.js'
@@ -28,7 +28,7 @@ export class LoneCall implements Transport, Closing, ExchangeOwner {
     this.#options = options
     this.#exchange = new Exchange(this, reply, post, options.ticker)
     // nobody can come back for the answer: the call is cancelled
-    reply.raw.on('close', () => {
+    onOver(reply, () => {
       this.#exchange.abandon()
       this.finished()
     })

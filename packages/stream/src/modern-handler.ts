@@ -1,5 +1,5 @@
 import { BusySet, LATEST_MODERN_REVISION, mcpError, type CodedError, type Connect, type FastifyBaseLogger, type Message } from '@mcp-proxy/protocol'
-import { closeGracefully, withTraceContext, type EndpointSettings, type Ticker } from '@mcp-proxy/endpoint'
+import { closeGracefully, hasLeft, withTraceContext, type EndpointSettings, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { checkBatch, type Post, type PostHandler } from './body.js'
 import { checkAcceptsStream } from './headers.js'
@@ -46,6 +46,8 @@ export function modernHandler ({ settings, connect, ticker, log }: ModernHandler
     const mismatch = message.method === 'tools/call' ? tools.check(request, principal, message) : undefined
     if (typeof mismatch === 'string') throw mcpError('MCP_ERR_HEADER_MISMATCH', mismatch)
 
+    // a call of nobody would never end
+    if (hasLeft(reply)) return
     const call = new ModernCall(shared, reply, post, message)
     open.add(call)
     if (mismatch === undefined) pass(call, request, principal, message)

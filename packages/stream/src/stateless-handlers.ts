@@ -1,5 +1,5 @@
 import { BusySet, type Connect, type FastifyBaseLogger } from '@mcp-proxy/protocol'
-import { closeGracefully, withTraceContext, type EndpointSettings, type Ticker } from '@mcp-proxy/endpoint'
+import { closeGracefully, hasLeft, withTraceContext, type EndpointSettings, type Ticker } from '@mcp-proxy/endpoint'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { checkBatch, type Post } from './body.js'
 import type { LegacyHandlers } from './dispatch.js'
@@ -30,6 +30,8 @@ export function statelessHandlers ({ settings, connect, ticker, log, onPreClose 
       reply.code(202).send()
       return
     }
+    // a call of nobody would never end
+    if (hasLeft(reply)) return
     const call = new LoneCall(shared, reply, post)
     open.add(call)
     call.open(connect, { id: String(request.id), principal: principalOf(request), request, log, answers: false })

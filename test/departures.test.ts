@@ -92,6 +92,20 @@ t.test('HTTP/2: the end of a stream whose client has left is not waited for', as
   t.pass('ended')
 })
 
+t.test('HTTP/2: a client that has stopped reading, and then leaves without an error, ends its session', async (t) => {
+  const { puppet, url } = await start(t, HTTP2)
+  const connection = dialHttp2(url)
+  t.teardown(() => { connection.destroy() })
+  const stream = connection.request({ ':path': '/sse', accept: 'text/event-stream' })
+  await once(stream, 'readable')
+  let full: Promise<void> | undefined
+  while (full === undefined) full = puppet.party.say('x'.repeat(100_000)) ?? undefined
+  stream.close(0)
+  await until(() => puppet.party.closed)
+  await full
+  t.notOk(connection.closed)
+})
+
 t.test('requests that wait behind an event stream end with their connection', async (t) => {
   const { app, puppet, url } = await start(t, {}, () => {})
   const session = (await live(t, `${url}/stream`, { method: 'POST', headers: { 'mcp-protocol-version': '2025-06-18' }, body: { jsonrpc: '2.0', id: 0, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'x', version: '1' } } } })).response.headers['mcp-session-id']

@@ -14,6 +14,8 @@ export function hasLeft ({ raw }: FastifyReply): boolean {
 /** Calls back when a response is over: it is sent, or its client {@link hasLeft}. Perhaps twice. */
 export function onOver ({ raw, request }: FastifyReply, listener: () => void): void {
   raw.on('close', listener)
+  // a stream of HTTP/2 that its client gives up without an error stays open for what that has not read, while the connection does
+  if ('stream' in raw) request.raw.once('aborted', () => { raw.destroy() })
   // Node tells only the response whose turn it is that the connection has broken, and none that is behind it
   if (raw.socket === null) lineUp(request.raw.socket, raw, listener)
 }

@@ -1,6 +1,6 @@
 import { ServerResponse } from 'node:http'
 import type { Http2Session } from 'node:http2'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { BusySet } from '@mcp-proxy/protocol'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
@@ -8,6 +8,8 @@ import type { FastifyInstance } from 'fastify'
 const watched = new WeakMap<object, Connections>()
 /** Milliseconds that a connection which comes while the app closes has to say something. */
 const PATIENCE = 500
+/** Milliseconds without a word on any connection until they are ended: about what a client takes from one call to the next. */
+const QUIET = 25
 /** Milliseconds that the last requests and answers get beyond the grace. */
 const LAST_WORDS = 1000
 
@@ -59,8 +61,8 @@ class Connections {
     do {
       heard = this.#heard()
       await this.#sent(over - performance.now())
-      // a turn of the event loop reads what has come
-      await turn()
+      // a turn of the event loop reads what has come; a client with one call after the other says more in a moment
+      await (this.#open.size === 0 ? turn() : sleep(QUIET))
     } while (heard !== this.#heard() && performance.now() < over)
     // no more requests: what is open goes on to its end. Node does so by itself from 24 on
     for (const session of this.#sessions) session.close()

@@ -79,7 +79,7 @@ export class WaitingClient implements Connection {
     const kept = new Backlog(settings, first)
     transport.onmessage = (later) => { if (!kept.add(later)) refuse(transport, later, mcpError('MCP_ERR_CALL_LIMIT', settings.maxPendingCalls)) }
     found.then((granted) => {
-      if (this.#closed) void granted.close()
+      if (this.#closed) granted.close()?.catch((err: unknown) => log.error({ err }, 'connection did not end cleanly'))
       else this.#placed(granted, kept.messages)
     }, (error: CodedError) => {
       log.warn({ err: error }, 'no child for a client')

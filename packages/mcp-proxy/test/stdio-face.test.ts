@@ -90,6 +90,18 @@ t.test('a request that cannot be used is refused under its id; what is no reques
   ])
 })
 
+t.test('an answer of the host that is too large is refused, and not under the id of a request of the host', async (t) => {
+  const { stdin, heard, lines } = setUp(t, { maxMessageBytes: 100 })
+  const large = 'y'.repeat(200)
+  stdin.write('{"jsonrpc":"2.0","id":7,"method":"x"}\n')
+  stdin.write(`{"jsonrpc":"2.0","id":7,"result":{"x":"${large}"}}\n`)
+  stdin.write(`{"result":{"x":"${large}"},"jsonrpc":"2.0","id":7}\n`)
+  stdin.write(`{"jsonrpc":"2.0","method":"y","params":{"x":"${large}"},"id":8}\n`)
+  await until(() => lines().length === 3)
+  t.same(lines().map(line => (JSON.parse(line) as { id: unknown }).id), [null, null, 8])
+  t.equal(heard.length, 1)
+})
+
 t.test('an answer that is still to come is waited for, whatever was refused under its id', async (t) => {
   const { face, stdin, heard, lines, say, closed } = setUp(t, { closeGrace: 600_000 })
   stdin.write('{"jsonrpc":"2.0","id":1,"method":"call"}\n{"jsonrpc":"2.0","id":1,"method":"call"}\n{"jsonrpc":"2.0","id":1,"method":"call","params":[]}\n')

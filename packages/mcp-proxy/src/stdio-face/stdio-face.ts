@@ -61,7 +61,7 @@ class Face implements StdioFace {
     this.ended = new Promise((resolve) => { this.#end = resolve })
     this.#reader = new LineReader(limit, {
       line: line => this.#read(line),
-      oversize: (head, tail) => this.#refuse(guessEnvelope(head, tail).rawId, mcpError('MCP_ERR_BODY_TOO_LARGE', limit)),
+      oversize: (head, tail) => this.#refuse(requestIdOf(head, tail), mcpError('MCP_ERR_BODY_TOO_LARGE', limit)),
     })
     this.#writer = new LineWriter(stdout, () => { void this.close() })
     this.#transport = {
@@ -113,7 +113,8 @@ class Face implements StdioFace {
     try {
       messages = Message.parse(line)
     } catch (error) {
-      this.#refuse(requestIdOf(line, error as CodedError), error as CodedError)
+      const { code } = error as CodedError
+      this.#refuse(code === 'MCP_ERR_INVALID_REQUEST' ? requestIdOf(line, NO_TAIL) : undefined, error as CodedError)
       return
     }
     if (!Array.isArray(messages)) {
@@ -144,10 +145,9 @@ class Face implements StdioFace {
   }
 }
 
-/** The id of a request that is not valid; of a response it would name a request of the host. */
-function requestIdOf (line: Buffer, { code }: CodedError): string | undefined {
-  if (code !== 'MCP_ERR_INVALID_REQUEST') return undefined
-  const { rawId, asks } = guessEnvelope(line, NO_TAIL)
+/** The id of a request that cannot be used; of a response it would name a request of the host. */
+function requestIdOf (head: Buffer, tail: Buffer): string | undefined {
+  const { rawId, asks } = guessEnvelope(head, tail)
   return asks ? rawId : undefined
 }
 

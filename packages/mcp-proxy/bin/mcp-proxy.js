@@ -1,9 +1,8 @@
 #!/usr/bin/env node
-import { statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 
-const changed = path => statSync(new URL(path, import.meta.url), { throwIfNoEntry: false })?.mtimeMs ?? 0
+const has = path => existsSync(new URL(path, import.meta.url))
 
-// `tsc -b` touches its own file when anything here or below has changed: a bundle that is older is not used.
-// Published packages have no such file.
-const bundle = changed('../bundle/cli/main.js')
-await import(bundle > changed('../.tsbuildinfo') ? '../bundle/cli/main.js' : '../dist/cli/main.js')
+// Only a checkout has `.tsbuildinfo`: there `tsc -b` may have built something since the bundle was made, which is not used then.
+const bundled = has('../bundle/cli/main.js') && (!has('../.tsbuildinfo') || (await import('../builds.mjs')).bundleIsCurrent())
+await import(bundled ? '../bundle/cli/main.js' : '../dist/cli/main.js')

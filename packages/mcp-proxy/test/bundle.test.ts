@@ -1,46 +1,112 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import t from 'tap'
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url))
-const NOW = Date.now() / 1000
+const PLAIN = 'dist/cli/main.js'
+const BUNDLE = 'bundle/cli/main.js'
 
-/** A package of which only the binary is real; each of its programs says its name. Times are seconds from now. */
-function packageWith (t: { teardown: (fn: () => void) => void }, times: Record<string, number>): string {
-  const directory = mkdtempSync(join(tmpdir(), 'mcp-proxy-test-'))
-  t.teardown(() => { rmSync(directory, { recursive: true }) })
-  cpSync(join(PACKAGE, 'bin'), join(directory, 'bin'), { recursive: true })
-  writeFileSync(join(directory, 'package.json'), '{"type":"module"}')
-  for (const [name, time] of Object.entries(times)) {
-    const file = join(directory, name)
+/** A checkout with two packages, of which only the binary and what chooses are real; each program says its name. */
+class Checkout {
+  readonly packages: string
+  readonly #own: string
+
+  constructor (t: { teardown: (fn: () => void) => void }) {
+    this.packages = mkdtempSync(join(tmpdir(), 'mcp-proxy-test-'))
+    this.#own = join(this.packages, 'mcp-proxy')
+    t.teardown(() => { rmSync(this.packages, { recursive: true }) })
+    for (const name of ['bin', 'builds.mjs']) cpSync(join(PACKAGE, name), join(this.#own, name), { recursive: true })
+    writeFileSync(join(this.#own, 'package.json'), '{"type":"module"}')
+    this.#program(PLAIN)
+    for (const name of ['protocol', 'mcp-proxy']) this.builds(name, 1000)
+  }
+
+  /** As `tsc -b` does with a package that it has changed. @param time seconds */
+  builds (name: string, time: number): void {
+    const file = join(this.packages, name, '.tsbuildinfo')
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, '')
+    utimesSync(file, time, time)
+  }
+
+  async bundle (): Promise<void> {
+    const { builds } = await import(pathToFileURL(join(this.#own, 'builds.mjs')).href) as { builds: () => string }
+    this.#program(BUNDLE)
+    writeFileSync(join(this.#own, 'bundle/made-of.json'), builds())
+  }
+
+  remove (file: string): void {
+    rmSync(join(this.#own, file), { recursive: true })
+  }
+
+  /** The program that the binary runs. */
+  ran (packages = this.packages): string {
+    return execFileSync(process.execPath, [join(packages, 'mcp-proxy/bin/mcp-proxy.js')], { encoding: 'utf8' }).trim()
+  }
+
+  #program (name: string): void {
+    const file = join(this.#own, name)
     mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, `console.log(${JSON.stringify(name)})`)
-    utimesSync(file, NOW + time, NOW + time)
   }
-  return join(directory, 'bin/mcp-proxy.js')
 }
 
-t.test('the binary loads the bundle, unless what it was made of has changed since', (t) => {
-  const plain = { 'dist/cli/main.js': -10, '.tsbuildinfo': -10 }
-  const cases: Array<[string, Record<string, number>, string]> = [
-    ['no bundle', plain, 'dist/cli/main.js'],
-    ['a bundle of this build', { ...plain, 'bundle/cli/main.js': -5 }, 'bundle/cli/main.js'],
-    ['a bundle of an older build', { ...plain, 'bundle/cli/main.js': -20 }, 'dist/cli/main.js'],
-    ['a published package', { 'dist/cli/main.js': -10, 'bundle/cli/main.js': -20 }, 'bundle/cli/main.js'],
-  ]
-  for (const [title, times, loaded] of cases) t.equal(execFileSync(process.execPath, [packageWith(t, times)], { encoding: 'utf8' }).trim(), loaded, title)
-  t.end()
+t.test('the binary runs the bundle, unless what it was made of has been built anew since', async (t) => {
+  const checkout = new Checkout(t)
+  t.equal(checkout.ran(), PLAIN, 'no bundle')
+  await checkout.bundle()
+  t.equal(checkout.ran(), BUNDLE, 'a bundle of this build')
+  checkout.builds('mcp-proxy', 2000)
+  t.equal(checkout.ran(), PLAIN, 'all was built')
+  await checkout.bundle()
+  checkout.builds('protocol', 2000)
+  t.equal(checkout.ran(), PLAIN, 'a package below was built by itself')
+  await checkout.bundle()
+  checkout.builds('protocol', 500)
+  t.equal(checkout.ran(), PLAIN, 'with a time that is earlier')
 })
 
-t.test('where all is built, the other tests run the bundle', (t) => {
-  // `tsc -b` alone makes none, and leaves one behind that is older
-  const bundle = statSync(join(PACKAGE, 'bundle/cli/main.js'), { throwIfNoEntry: false })
-  const built = statSync(join(PACKAGE, '.tsbuildinfo'))
-  if (process.env['CI'] === undefined) t.comment(bundle === undefined ? 'there is no bundle' : 'there is a bundle')
-  else t.ok((bundle?.mtimeMs ?? 0) > built.mtimeMs)
-  t.equal(existsSync(join(PACKAGE, 'bundle/workers/main.js')), bundle !== undefined, 'with the program of the workers')
-  t.end()
+t.test('a checkout that was copied without its times does not run its bundle, current or not', async (t) => {
+  const checkout = new Checkout(t)
+  await checkout.bundle()
+  const copy = mkdtempSync(join(tmpdir(), 'mcp-proxy-test-'))
+  t.teardown(() => { rmSync(copy, { recursive: true }) })
+  cpSync(checkout.packages, copy, { recursive: true })
+  t.equal(checkout.ran(copy), PLAIN)
+  cpSync(checkout.packages, copy, { recursive: true, preserveTimestamps: true })
+  t.equal(checkout.ran(copy), BUNDLE, 'with its times it does')
+})
+
+t.test('a published package runs the bundle', async (t) => {
+  const checkout = new Checkout(t)
+  await checkout.bundle()
+  for (const file of ['.tsbuildinfo', 'builds.mjs', 'bundle/made-of.json']) checkout.remove(file)
+  t.equal(checkout.ran(), BUNDLE)
+  checkout.remove('bundle')
+  t.equal(checkout.ran(), PLAIN)
+})
+
+t.test('tsc touches its own file with each change of a package, and with nothing else', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'mcp-proxy-test-'))
+  t.teardown(() => { rmSync(directory, { recursive: true }) })
+  const own = join(directory, 'protocol')
+  mkdirSync(join(own, 'src'), { recursive: true })
+  writeFileSync(join(own, 'src/index.ts'), 'export const text: string = \'one\'\n')
+  writeFileSync(join(own, 'package.json'), '{"type":"module"}')
+  const { compilerOptions } = JSON.parse(readFileSync(join(PACKAGE, 'tsconfig.json'), 'utf8')) as { compilerOptions: object }
+  writeFileSync(join(own, 'tsconfig.json'), JSON.stringify({ extends: join(PACKAGE, '../../tsconfig.base.json'), compilerOptions: { ...compilerOptions, types: [] }, include: ['src'] }))
+  cpSync(join(PACKAGE, 'builds.mjs'), join(directory, 'mcp-proxy/builds.mjs'))
+  const { builds } = await import(pathToFileURL(join(directory, 'mcp-proxy/builds.mjs')).href) as { builds: () => string }
+  const build = (): string => {
+    execFileSync(join(PACKAGE, '../../node_modules/.bin/tsc'), ['-b', own])
+    return builds()
+  }
+  const built = build()
+  t.equal(build(), built)
+  // the types stay the same
+  writeFileSync(join(own, 'src/index.ts'), 'export const text: string = \'two\'\n')
+  t.not(build(), built)
 })
